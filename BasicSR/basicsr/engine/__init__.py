@@ -1,0 +1,1 @@
+"""What every run needs once: options, plug-ins, checkpoints, distribution, precision, logging."""

@@ -1,0 +1,1 @@
+"""Colour-faithful photo enhancement: losses, the multi-loss model, paired data, metrics, reports."""
