@@ -52,7 +52,7 @@ setup(
         "color": ["pytorch-msssim>=1.0", "numba>=0.60", "matplotlib>=3.8"],
         # the photographs of the demo come out of these packages
         "demo": ["scikit-learn>=1.4"],
-        "dev": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "colour-science>=0.4.4", "spandrel>=0.4"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "colour-science>=0.4.4", "spandrel>=0.4", "setuptools>=68"],
     },
     entry_points={"basicsr.plugins": ["color_fidelity = plugins.color_fidelity"]},
 )
