@@ -21,7 +21,7 @@ from basicsr.engine.errors import UserError
 
 STATE_VERSION = 1
 _TEMPORARY = ".tmp-write"
-_LOAD_ERRORS = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile)
+_LOAD_ERRORS = (RuntimeError, EOFError, OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile)
 _STATE_NAME = re.compile(r"(\d+)\.state")
 _WEIGHTS_NAME = re.compile(r"net_\w+_(\d+)\.(?:pth|safetensors)")
 
@@ -48,7 +48,8 @@ def write_atomic(path: str | Path, writer: Callable[[IO[bytes]], object]) -> Non
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error}. Make room or choose another place (path.experiments_root).") from error
+        message = f"cannot write {path}: {error}. Make room or choose another place (path.experiments_root)."
+        raise UserError(message) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -90,7 +91,7 @@ def save_weights(path: str | Path, sections: Mapping[str, Mapping[str, torch.Ten
         return
     from safetensors.torch import save
 
-    flat = {f"{name}.{key}": value.contiguous().clone() for name, state in on_cpu.items() for key, value in state.items()}
+    flat = {f"{name}.{key}": value.contiguous().clone() for name, sd in on_cpu.items() for key, value in sd.items()}
     data = save(flat, metadata={"format": "pt", "basicsr_sections": ",".join(on_cpu)})
     write_atomic(path, lambda file: file.write(data))
 
@@ -125,7 +126,8 @@ def _torch_load(path: Path, kind: str) -> Any:
             f"could run any code ({reason})"
         ) from error
     except _LOAD_ERRORS as error:
-        raise UserError(f"{path}: damaged {kind} ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: damaged {kind} ({reason})") from error
 
 
 def _load_safetensors(path: Path) -> dict[str, Any]:
@@ -166,8 +168,8 @@ def load_state(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: not a training state")
     if "version" not in state:
         raise UpstreamStateError(
-            f"{path}: a state of the original BasicSR. It holds neither the random generators nor the data position, so "
-            f"its run cannot be continued exactly. To go on from its weights, leave path.resume_state (and "
+            f"{path}: a state of the original BasicSR. It holds neither the random generators nor the data position, "
+            f"so its run cannot be continued exactly. To go on from its weights, leave path.resume_state (and "
             f"--auto_resume) out and set path.pretrain_network_g to the models/net_g_{state['iter']}.pth beside it: "
             "that starts a new run, fine-tuned from them."
         )

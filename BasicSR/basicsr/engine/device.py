@@ -44,7 +44,8 @@ def resolve_device(opt: Mapping[str, Any]) -> torch.device:
 
 def _cuda(wanted: str) -> torch.device:
     if not torch.cuda.is_available():
-        built = "is built without CUDA" if torch.version.cuda is None else "sees no CUDA device (driver? CUDA_VISIBLE_DEVICES?)"
+        unseen = "sees no CUDA device (driver? CUDA_VISIBLE_DEVICES?)"
+        built = "is built without CUDA" if torch.version.cuda is None else unseen
         raise UserError(f"device: {wanted}: torch {torch.__version__} {built}; use device: auto or cpu")
     count = torch.cuda.device_count()
     if ":" in wanted:

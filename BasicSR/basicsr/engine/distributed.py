@@ -85,7 +85,8 @@ def _export_slurm_variables(port: int | None) -> None:
         rank, world = os.environ["SLURM_PROCID"], os.environ["SLURM_NTASKS"]
     except KeyError as error:
         raise UserError(
-            f"--launcher slurm: {error.args[0]} is not set. Start with `srun --ntasks=N python BasicSR/basicsr/train.py ...`"
+            f"--launcher slurm: {error.args[0]} is not set. "
+            "Start with `srun --ntasks=N python BasicSR/basicsr/train.py ...`"
         ) from error
     os.environ["RANK"] = rank
     os.environ["WORLD_SIZE"] = world
@@ -108,7 +109,8 @@ def _first_slurm_host() -> str:
     try:
         listed = subprocess.run(["scontrol", "show", "hostname", nodes], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise UserError(f"cannot expand SLURM's node list '{nodes}' ({error}); set MASTER_ADDR to the first host") from error
+        message = f"cannot expand SLURM's node list '{nodes}' ({error}); set MASTER_ADDR to the first host"
+        raise UserError(message) from error
     return listed.stdout.split()[0]
 
 

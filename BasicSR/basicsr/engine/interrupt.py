@@ -43,7 +43,9 @@ class StopRequest:
         self._group = distributed.new_control_group()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._armed = False
         if self._vote is not None and kind is None:
             self._vote[0].wait()
