@@ -1,8 +1,8 @@
 """A BasicSR-compatible training engine for current PyTorch.
 
 Importing the package is light: torch, torchvision and the components load when they are used. Upstream's names at the
-top of the package (``basicsr.build_network``, ``basicsr.SRModel``'s builders, ``basicsr.img2tensor``, ...) are found on
-first use.
+top of the package (``basicsr.build_network``, ``basicsr.build_model``, ``basicsr.img2tensor``, ...) are found on first
+use.
 """
 
 from __future__ import annotations

@@ -37,9 +37,8 @@ class ProgressLine:
         speed = f"{1 / seconds_per_iter:.2f} it/s" if seconds_per_iter > 0 else "- it/s"
         done = current / self._total if self._total else 1.0
         bar = ("#" * round(20 * done)).ljust(20, ".")
-        self._text = (
-            f"[{bar}] {done:4.0%} {current:,}/{self._total:,}  {speed}  eta {eta}  data {data_seconds:.3f} s  {self._note}"
-        )
+        place = f"[{bar}] {done:4.0%} {current:,}/{self._total:,}"
+        self._text = f"{place}  {speed}  eta {eta}  data {data_seconds:.3f} s  {self._note}"
         self.draw()
 
     def note(self, text: str) -> None:
@@ -73,11 +72,18 @@ class TerminalHandler(logging.StreamHandler):
     Records with ``extra={'progress': True}`` say what the progress line shows, and are left out while there is one.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        super().__init__(stream)
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
         self.progress: ProgressLine | None = None
 
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """Standard error as it is now, not as it was when logging began: hosts such as pytest exchange it."""
+        return sys.stderr
+
     def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "file_only", False):
+            return
         if self.progress is None:
             super().emit(record)
             return

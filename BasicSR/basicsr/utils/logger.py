@@ -92,8 +92,8 @@ class MessageLogger:
         """Write the line.
 
         Args:
-            log_vars: ``epoch``, ``iter``, ``lrs`` (list of floats), optionally ``time`` and ``data_time`` (seconds), and
-                the values to log. Not changed.
+            log_vars: ``epoch``, ``iter``, ``lrs`` (list of floats), optionally ``time`` and ``data_time`` (seconds),
+                and the values to log. Not changed.
         """
         values = dict(log_vars)
         epoch, current_iter, lrs = values.pop("epoch"), values.pop("iter"), values.pop("lrs")
@@ -118,7 +118,7 @@ class MessageLogger:
 
 
 def is_loss(name: str) -> bool:
-    """Whether a logged value is a loss: upstream's ``l_...``, a loss's option name, or a part of one (``x_opt/part``)."""
+    """Whether a value is a loss: upstream's ``l_...``, a loss's option name, or a part of one (``x_opt/part``)."""
     return name.startswith("l_") or name.endswith("_opt") or "/" in name
 
 

@@ -140,9 +140,17 @@ def check_resume(opt: dict[str, Any], resume_iter: int) -> None:
                 label,
                 path[f"pretrain_network_{label}"],
             )
-        path[f"pretrain_network_{label}"] = os.path.join(path["models"], f"net_{label}_{resume_iter}.pth")
+        path[f"pretrain_network_{label}"] = _weights_of_state(path, label, resume_iter)
         path[f"param_key_{label}"] = "params"
         path[f"strict_load_{label}"] = True
+
+
+def _weights_of_state(path: dict[str, Any], label: str, resume_iter: int) -> str:
+    """The weights lie beside the state; a state of another run brings those of that run."""
+    name = f"net_{label}_{resume_iter}.pth"
+    beside = Path(path["resume_state"]).parent.parent / "models" / name
+    own = Path(path["models"]) / name
+    return str(beside if beside.is_file() or not own.is_file() else own)
 
 
 def sizeof_fmt(size: float, suffix: str = "B") -> str:
