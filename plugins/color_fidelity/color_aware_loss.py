@@ -58,6 +58,7 @@ class ColorAwareLoss(torch.nn.Module):
         chroma_threshold: Target chroma at which a pixel counts half (soft, sigmoid) or starts to count (hard).
         mask_type: soft: rho / (rho + threshold), sigmoid: sigmoid(mask_strength * (rho - threshold)), hard: 0 or 1.
         mask_strength: Slope of the sigmoid per unit of chroma; the other mask types do not use it.
+        neutral_weight: What a pixel without colour still counts, in [0, 1]; 1 counts all pixels alike.
         mask_floor: Least share of an image that the weights count as covering, in (0, 1].
         eps: Rounds chroma off at grey, in squared units; also charbonnier's.
 
@@ -92,12 +93,14 @@ class ColorAwareLoss(torch.nn.Module):
         chroma_threshold: float = 0.06,
         mask_type: MaskType = "soft",
         mask_strength: float = 25.0,
+        neutral_weight: float = 0.0,
         mask_floor: float = 0.05,
         eps: float = 1e-6,
     ) -> None:
         super().__init__()
-        region = (chroma_threshold, mask_type, mask_strength, mask_floor, color_scales, eps)
-        self.regions = parts.ColorRegions(chroma_threshold, mask_type, mask_strength, color_scales)
+        mask = (chroma_threshold, mask_type, mask_strength, neutral_weight)
+        region = (*mask, mask_floor, color_scales, eps)
+        self.regions = parts.ColorRegions(*mask, color_scales)
         self.parts = _active_parts(
             loss_weight,
             {

@@ -39,16 +39,24 @@ def require_range(name: str, value: float, low: float, high: float = float("inf"
 class ColorRegions:
     """Where and at which scales colour is compared; arguments as in :class:`ColorPartLoss`."""
 
-    def __init__(self, chroma_threshold: float, mask_type: MaskType, mask_strength: float, color_scales: Sequence[int]):
+    def __init__(
+        self,
+        chroma_threshold: float,
+        mask_type: MaskType,
+        mask_strength: float,
+        neutral_weight: float,
+        color_scales: Sequence[int],
+    ) -> None:
         require_range("chroma_threshold", chroma_threshold, 0.0)
         require_range("mask_strength", mask_strength, 0.0)
         require_choice("mask_type", mask_type, MaskType)
+        require_range("neutral_weight", neutral_weight, 0.0, 1.0)
         if not color_scales or any(scale < 1 for scale in color_scales):
             raise UserError(
                 f"color_scales: {list(color_scales)} must be a list of whole numbers from 1 on, such as [1, 8]"
             )
         self.color_scales = tuple(color_scales)
-        self._mask: tuple[float, MaskType, float] = (chroma_threshold, mask_type, mask_strength)
+        self._mask: tuple[float, MaskType, float, float] = (chroma_threshold, mask_type, mask_strength, neutral_weight)
 
     def views(self, pred: Tensor, target: Tensor) -> list[View]:
         """The pair at every scale, with the weight map of the target at that scale."""
@@ -97,6 +105,7 @@ class ColorPartLoss(PairLoss):
         chroma_threshold: Target chroma at which a pixel counts half (soft, sigmoid) or starts to count (hard).
         mask_type: soft: rho / (rho + threshold), sigmoid: sigmoid(mask_strength * (rho - threshold)), hard: 0 or 1.
         mask_strength: Slope of the sigmoid per unit of chroma; the other mask types do not use it.
+        neutral_weight: What a pixel without colour still counts, in [0, 1]; 1 counts all pixels alike.
         mask_floor: Least share of an image that the weights count as covering, in (0, 1].
         color_scales: Block sizes in pixels at which colour is compared, averaged; 1 is every pixel.
         eps: Rounds chroma off at grey, in squared units; also charbonnier's.
@@ -109,6 +118,7 @@ class ColorPartLoss(PairLoss):
         chroma_threshold: float = 0.06,
         mask_type: MaskType = "soft",
         mask_strength: float = 25.0,
+        neutral_weight: float = 0.0,
         mask_floor: float = 0.05,
         color_scales: Sequence[int] = (1,),
         eps: float = 1e-6,
@@ -117,7 +127,8 @@ class ColorPartLoss(PairLoss):
         require_choice("color_type", color_type, PenaltyKind)
         require_range("mask_floor", mask_floor, 1e-6, 1.0)
         require_range("eps", eps, 1e-12, 1e-2)
-        self.regions = ColorRegions(chroma_threshold, mask_type, mask_strength, color_scales)
+        mask = (chroma_threshold, mask_type, mask_strength, neutral_weight)
+        self.regions = ColorRegions(*mask, color_scales)
         self.color_type: PenaltyKind = color_type
         self.mask_floor = mask_floor
         self.eps = eps
@@ -182,6 +193,7 @@ class HueLoss(ColorPartLoss):
         chroma_threshold: Target chroma at which a pixel counts half (soft, sigmoid) or starts to count (hard).
         mask_type: soft: rho / (rho + threshold), sigmoid: sigmoid(mask_strength * (rho - threshold)), hard: 0 or 1.
         mask_strength: Slope of the sigmoid per unit of chroma; the other mask types do not use it.
+        neutral_weight: What a pixel without colour still counts, in [0, 1]; 1 counts all pixels alike.
         mask_floor: Least share of an image that the weights count as covering, in (0, 1].
         color_scales: Block sizes in pixels at which colour is compared, averaged; 1 is every pixel.
         eps: Rounds directions off at grey, in squared units of chroma.
@@ -194,11 +206,13 @@ class HueLoss(ColorPartLoss):
         chroma_threshold: float = 0.06,
         mask_type: MaskType = "soft",
         mask_strength: float = 25.0,
+        neutral_weight: float = 0.0,
         mask_floor: float = 0.05,
         color_scales: Sequence[int] = (1,),
         eps: float = 1e-6,
     ) -> None:
-        super().__init__(loss_weight, "l1", chroma_threshold, mask_type, mask_strength, mask_floor, color_scales, eps)
+        mask = (chroma_threshold, mask_type, mask_strength, neutral_weight)
+        super().__init__(loss_weight, "l1", *mask, mask_floor, color_scales, eps)
         self.hue_detach = hue_detach
 
     def term(self, view: View) -> Tensor:
@@ -216,6 +230,7 @@ class LabLoss(ColorPartLoss):
         chroma_threshold: Target chroma at which a pixel counts half (soft, sigmoid) or starts to count (hard).
         mask_type: soft: rho / (rho + threshold), sigmoid: sigmoid(mask_strength * (rho - threshold)), hard: 0 or 1.
         mask_strength: Slope of the sigmoid per unit of chroma; the other mask types do not use it.
+        neutral_weight: What a pixel without colour still counts, in [0, 1]; 1 counts all pixels alike.
         mask_floor: Least share of an image that the weights count as covering, in (0, 1].
         color_scales: Block sizes in pixels at which colour is compared, averaged; 1 is every pixel.
         eps: Charbonnier's, in squared units.
@@ -229,13 +244,13 @@ class LabLoss(ColorPartLoss):
         chroma_threshold: float = 0.06,
         mask_type: MaskType = "soft",
         mask_strength: float = 25.0,
+        neutral_weight: float = 0.0,
         mask_floor: float = 0.05,
         color_scales: Sequence[int] = (1,),
         eps: float = 1e-6,
     ) -> None:
-        super().__init__(
-            loss_weight, color_type, chroma_threshold, mask_type, mask_strength, mask_floor, color_scales, eps
-        )
+        mask = (chroma_threshold, mask_type, mask_strength, neutral_weight)
+        super().__init__(loss_weight, color_type, *mask, mask_floor, color_scales, eps)
         require_choice("lab_space", lab_space, LabSpace)
         self.lab_space: LabSpace = lab_space
 

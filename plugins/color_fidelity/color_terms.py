@@ -68,7 +68,11 @@ def penalty(difference: Tensor, kind: PenaltyKind = "l1", eps: float = 1e-6) -> 
 
 
 def region_weight(
-    target: Tensor, chroma_threshold: float = 0.06, mask_type: MaskType = "soft", mask_strength: float = 25.0
+    target: Tensor,
+    chroma_threshold: float = 0.06,
+    mask_type: MaskType = "soft",
+    mask_strength: float = 25.0,
+    neutral_weight: float = 0.0,
 ) -> Tensor:
     """How much a pixel counts in the colour terms, from the target alone.
 
@@ -80,6 +84,7 @@ def region_weight(
         chroma_threshold: The chroma that splits, or counts half. A pure primary has 0.53 to 0.6, a pastel wall 0.04.
         mask_type: ``hard``, ``sigmoid`` or ``soft``.
         mask_strength: Slope of the sigmoid per unit of chroma: it climbs from 0.27 to 0.73 within 2 / mask_strength.
+        neutral_weight: What a pixel counts where that weight is 0; 1 counts all pixels alike.
 
     Returns:
         (N, 1, H, W) in [0, 1], without gradient.
@@ -91,10 +96,12 @@ def region_weight(
     """
     rho = chroma_vector(target.detach()).square().sum(dim=1, keepdim=True).sqrt()
     if mask_type == "hard":
-        return (rho >= chroma_threshold).to(rho.dtype)
-    if mask_type == "sigmoid":
-        return torch.sigmoid(mask_strength * (rho - chroma_threshold))
-    return rho / (rho + chroma_threshold).clamp_min(torch.finfo(rho.dtype).tiny)
+        weight = (rho >= chroma_threshold).to(rho.dtype)
+    elif mask_type == "sigmoid":
+        weight = torch.sigmoid(mask_strength * (rho - chroma_threshold))
+    else:
+        weight = rho / (rho + chroma_threshold).clamp_min(torch.finfo(rho.dtype).tiny)
+    return neutral_weight + (1.0 - neutral_weight) * weight
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None, floor: float = 0.05) -> Tensor:
