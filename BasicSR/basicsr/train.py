@@ -189,7 +189,7 @@ class TrainingRun:
         validated = self.due(self.val_freq, current_iter)
         self.save(current_iter, validated)
         get_root_logger().warning(
-            "Stopped by a signal after iteration %d, its state is saved. To go on: the same command with --auto_resume.",
+            "Stopped by a signal after iteration %d, its state is saved. To go on, add --auto_resume.",
             current_iter,
         )
         raise Interrupted(status)
