@@ -1,0 +1,355 @@
+"""The one image reader: what a file holds is kept or converted explicitly, and every conversion can be noted.
+
+Decided here, once, for data sets, tools and reports:
+
+- 8- and 16-bit samples keep their depth (``uint8`` / ``uint16``); ``to_float`` divides by 255 / 65535.
+- Grey is expanded to three equal channels; alpha is dropped (not composited: a restoration target has no background).
+- The EXIF orientation is applied, so a pair whose halves store it differently still lines up.
+- An embedded ICC profile that is not sRGB is converted to sRGB (see ``basicsr.engine.icc``).
+- CMYK is converted through its profile, or by Pillow's plain formula where there is none.
+
+Pixels are RGB, rows first: ``(H, W, 3)``. A file that cannot be read raises a ``UserError`` that names it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from basicsr.engine import icc
+from basicsr.engine.errors import UserError
+from basicsr.engine.png_rows import PngError, check_png, decode_png_rows
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+"""Endings (lower case) that count as image files."""
+
+Note = Callable[[str, str], None]
+"""Called as ``note(kind, name)`` when a file is converted on the way in; kinds are the keys of ``NOTE_TEXTS``."""
+
+NOTE_TEXTS = {
+    "16-bit": "16-bit samples are kept at 16 bit",
+    "grey": "grey is expanded to three equal channels",
+    "alpha": "the alpha channel is dropped",
+    "exif-rotated": "the EXIF orientation is applied",
+    "icc": "the embedded colour profile is not sRGB: pixels are converted to sRGB",
+    "icc-unreadable": "the embedded colour profile cannot be used: pixels are taken as sRGB",
+    "cmyk": "CMYK is converted to RGB",
+}
+
+Box = tuple[int, int, int, int]
+"""``(top, left, height, width)`` in pixels of the upright image."""
+
+_ORIENTATION_TAG = 0x0112
+_MODES_16 = ("I;16", "I;16B", "I;16L", "I;16N")
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What a file says about itself before its pixels are decoded; ``height`` and ``width`` of the upright image."""
+
+    height: int
+    width: int
+    format: str
+    mode: str
+    orientation: int = 1
+    icc_profile: bytes | None = field(default=None, repr=False)
+
+    @property
+    def transposed(self) -> bool:
+        """Whether uprighting swaps height and width."""
+        return self.orientation >= 5
+
+
+def is_image_file(name: str) -> bool:
+    """Whether a file name counts as an image: a known ending and not hidden (``.DS_Store``, ``._photo.jpg``)."""
+    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return a file's content; ``UserError`` naming the file if that fails."""
+    try:
+        with open(path, "rb") as handle:
+            return handle.read()
+    except OSError as error:
+        raise UserError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}.") from error
+
+
+def read_header(content: bytes, name: str) -> ImageHeader:
+    """Parse the header of an encoded image without decoding its pixels.
+
+    Args:
+        content: The encoded file.
+        name: File name or key, for the error message.
+
+    Returns:
+        The header.
+
+    Raises:
+        UserError: The content is empty or no image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content)) as image:
+                orientation = int(image.getexif().get(_ORIENTATION_TAG, 1) or 1)
+                width, height = image.size
+                profile = image.info.get("icc_profile")
+                form, mode = image.format or "", image.mode
+    except UnidentifiedImageError as error:
+        raise UserError(_not_an_image(content, name)) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{name}: the image header is damaged ({error}). Replace or remove the file.") from error
+    if orientation not in range(1, 9):
+        orientation = 1
+    if orientation >= 5:
+        height, width = width, height
+    return ImageHeader(height, width, form, mode, orientation, profile or None)
+
+
+def decode_image(
+    content: bytes, name: str, note: Note | None = None, box: Box | None = None, header: ImageHeader | None = None
+) -> np.ndarray:
+    """Decode an encoded image, or only a box of it.
+
+    Cutting the box comes before every per-pixel conversion, and of a PNG only the rows down to the box are decoded, so
+    ``decode_image(..., box=b)`` equals the box cut from the whole image and is cheaper.
+
+    Args:
+        content: The encoded file.
+        name: File name or key, for error messages and notes.
+        note: Called for every kind of conversion that the file needed.
+        box: Top, left, height, width in the upright image; None for all of it.
+        header: The file's header where the caller has read it already.
+
+    Returns:
+        ``(H, W, 3)`` RGB, uint8 or uint16, contiguous.
+
+    Raises:
+        UserError: The file is empty, no image, damaged or of a kind that cannot be used; or the box is outside it.
+    """
+    header = header or read_header(content, name)
+    note = note or _ignore
+    raw_box = _box_in_file(box, header, name)
+    if header.mode == "CMYK":
+        note("cmyk", name)
+        pixels = _decode_cmyk(content, name, header)
+        return _upright(_cut(pixels, raw_box), header, note, name)
+    pixels = _decode_raw(content, name, header, raw_box)
+    if pixels.dtype == np.uint16:
+        note("16-bit", name)
+    pixels = _three_channels(pixels, header, note, name)
+    if header.icc_profile is not None:
+        pixels = _to_srgb(pixels, header.icc_profile, note, name)
+    return _upright(pixels, header, note, name)
+
+
+def read_image(path: str | os.PathLike[str], note: Note | None = None) -> np.ndarray:
+    """Read an image file; see ``decode_image``."""
+    return decode_image(read_bytes(path), os.fspath(path), note)
+
+
+def to_float(pixels: np.ndarray) -> np.ndarray:
+    """Scale uint8 or uint16 pixels to float32 in [0, 1]; float input is returned as float32 unchanged."""
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.float32) / np.float32(255.0)
+    if pixels.dtype == np.uint16:
+        return pixels.astype(np.float32) / np.float32(65535.0)
+    return pixels.astype(np.float32, copy=False)
+
+
+def verify_image(content: bytes, name: str) -> ImageHeader:
+    """Decode everything and throw the pixels away: raises ``UserError`` for any damage that can be found.
+
+    Slower and stricter than ``decode_image``: JPEG data is decoded a second time by Pillow, which reports what OpenCV
+    fills with grey.
+    """
+    header = read_header(content, name)
+    decode_image(content, name, header=header)
+    if header.format == "JPEG":
+        _pillow_pixels(content, name, None)
+    return header
+
+
+def _ignore(kind: str, name: str) -> None:
+    del kind, name
+
+
+def _not_an_image(content: bytes, name: str) -> str:
+    if not content:
+        return f"{name}: the file is empty (0 bytes). Replace or remove it."
+    start = content[:32]
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start) or _is_text(content[:512]):
+        text = start.decode("utf-8", "replace").split("\n")[0].strip()
+        return f"{name}: not an image but text (it starts with {text!r}). Replace or remove it."
+    return f"{name}: not an image that can be read (it starts with bytes {start[:8].hex(' ')}). Replace or remove it."
+
+
+def _is_text(content: bytes) -> bool:
+    if b"\0" in content:
+        return False
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _damaged(name: str, why: str) -> UserError:
+    return UserError(f"{name}: the image is damaged: {why}. Replace or remove the file.")
+
+
+def _box_in_file(box: Box | None, header: ImageHeader, name: str) -> Box | None:
+    """Carry a box of the upright image back to the stored, not yet rotated, image."""
+    if box is None:
+        return None
+    top, left, height, width = box
+    if top < 0 or left < 0 or height < 1 or width < 1 or top + height > header.height or left + width > header.width:
+        raise UserError(f"{name}: the crop {box} (top, left, height, width) is outside {header.height}x{header.width}.")
+    bottom_gap, right_gap = header.height - top - height, header.width - left - width
+    return {
+        1: (top, left, height, width),
+        2: (top, right_gap, height, width),
+        3: (bottom_gap, right_gap, height, width),
+        4: (bottom_gap, left, height, width),
+        5: (left, top, width, height),
+        6: (right_gap, top, width, height),
+        7: (right_gap, bottom_gap, width, height),
+        8: (left, bottom_gap, width, height),
+    }[header.orientation]
+
+
+def _upright(pixels: np.ndarray, header: ImageHeader, note: Note, name: str) -> np.ndarray:
+    if header.orientation == 1:
+        return np.ascontiguousarray(pixels)
+    note("exif-rotated", name)
+    turned = {
+        2: lambda p: p[:, ::-1],
+        3: lambda p: p[::-1, ::-1],
+        4: lambda p: p[::-1],
+        5: lambda p: p.transpose(1, 0, 2),
+        6: lambda p: p.transpose(1, 0, 2)[:, ::-1],
+        7: lambda p: p.transpose(1, 0, 2)[::-1, ::-1],
+        8: lambda p: p.transpose(1, 0, 2)[::-1],
+    }[header.orientation](pixels)
+    return np.ascontiguousarray(turned)
+
+
+def _cut(pixels: np.ndarray, box: Box | None) -> np.ndarray:
+    if box is None:
+        return pixels
+    top, left, height, width = box
+    return pixels[top : top + height, left : left + width]
+
+
+def _decode_raw(content: bytes, name: str, header: ImageHeader, box: Box | None) -> np.ndarray:
+    """Decode to ``(h, w)`` or ``(h, w, c)`` in OpenCV's channel order, cut to ``box``, depth and channels as stored."""
+    if header.format == "PNG":
+        try:
+            if box is None:
+                check_png(content)
+            else:
+                rows = decode_png_rows(content, box[0] + box[2])
+                if rows is not None:
+                    return _cut(rows, box)
+                check_png(content)
+        except PngError as error:
+            raise _damaged(name, str(error)) from error
+    elif header.format in ("JPEG", "MPO") and not _jpeg_is_complete(content):
+        raise _damaged(name, "the JPEG data ends early (truncated: no end marker)")
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise _damaged(name, str(error).strip().splitlines()[-1]) from error
+    if pixels is None:
+        return _cut(_pillow_pixels(content, name, "RGB")[:, :, ::-1], box)
+    expected = (header.width, header.height) if header.transposed else (header.height, header.width)
+    if pixels.shape[:2] != expected:
+        raise _damaged(name, f"decoded to {pixels.shape[0]}x{pixels.shape[1]} where the header says {expected}")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{name}: samples of type {pixels.dtype} are not supported; save it with 8 or 16 bits.")
+    return _cut(pixels, box)
+
+
+def _jpeg_is_complete(content: bytes) -> bool:
+    """Whether an end marker follows the last start of scan (a thumbnail's own end marker comes before it)."""
+    scan = content.rfind(b"\xff\xda")
+    return scan >= 0 and content.find(b"\xff\xd9", scan) >= 0
+
+
+def _pillow_pixels(content: bytes, name: str, mode: str | None) -> np.ndarray:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content)) as image:
+                if mode == "RGB" and image.mode in (*_MODES_16, "I", "F"):
+                    raise UserError(f"{name}: Pillow mode {image.mode} is not supported; save it as 8- or 16-bit PNG.")
+                image.load()
+                return np.asarray(image.convert(mode) if mode else image)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise _damaged(name, str(error)) from error
+
+
+def _decode_cmyk(content: bytes, name: str, header: ImageHeader) -> np.ndarray:
+    if not _jpeg_is_complete(content) and header.format == "JPEG":
+        raise _damaged(name, "the JPEG data ends early (truncated: no end marker)")
+    pixels = _pillow_pixels(content, name, None)
+    if header.icc_profile is not None:
+        converted = icc.cmyk_to_srgb(pixels, header.icc_profile)
+        if converted is not None:
+            return converted
+    return np.asarray(Image.fromarray(pixels, "CMYK").convert("RGB"))
+
+
+def _three_channels(pixels: np.ndarray, header: ImageHeader, note: Note, name: str) -> np.ndarray:
+    """From OpenCV's one, three or four channels to RGB."""
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        note("grey", name)
+        return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    channels = pixels.shape[2]
+    if channels == 2:
+        note("grey", name)
+        note("alpha", name)
+        return np.repeat(pixels[:, :, :1], 3, axis=2)
+    if channels == 4:
+        note("alpha", name)
+    if header.mode in ("1", "L", "LA", *_MODES_16):
+        note("grey", name)
+    return pixels[:, :, 2::-1]
+
+
+def _to_srgb(pixels: np.ndarray, profile: bytes, note: Note, name: str) -> np.ndarray:
+    try:
+        converter = icc.converter(profile)
+    except icc.ProfileError:
+        note("icc-unreadable", name)
+        return pixels
+    if converter is None:
+        return pixels
+    note("icc", name)
+    return converter(pixels)
+
+
+def note_text(kind: str, name: str) -> str:
+    """A sentence for the log: what was done to ``name`` and files like it."""
+    return f"{name}: {NOTE_TEXTS[kind]} (said once; applies to every file of this kind)"
+
+
+def encode_png(pixels: np.ndarray, compress_level: int = 1) -> bytes:
+    """Encode ``(H, W, 3)`` RGB uint8/uint16 pixels as PNG."""
+    done, data = cv2.imencode(
+        ".png", np.ascontiguousarray(pixels[:, :, ::-1]), [cv2.IMWRITE_PNG_COMPRESSION, compress_level]
+    )
+    if not done:
+        raise UserError(f"PNG encoding of an array of shape {pixels.shape}, type {pixels.dtype} failed.")
+    result: Any = data.tobytes()
+    return result
