@@ -23,7 +23,7 @@ _FASTMATH = {"contract", "reassoc", "arcp", "nsz"}
 
 def _jit(function: Any) -> Any:
     """Compile, keeping the result in ``__pycache__`` or the user's cache folder where one of them can be written."""
-    options = {"nogil": True, "fastmath": _FASTMATH, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "fastmath": _FASTMATH, "error_model": "numpy"}
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no folder that it may write to
