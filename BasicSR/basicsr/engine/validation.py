@@ -1,0 +1,214 @@
+"""Validation of one set: run the network, measure, write images, average over all processes, log."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Subset
+
+from basicsr.engine import distributed, rng
+from basicsr.engine.validation_images import ImageWriter, thumbnail, to_image
+from basicsr.engine.validation_report import summarise
+
+if TYPE_CHECKING:
+    from basicsr.models.sr_model import SRModel
+
+logger = logging.getLogger("basicsr")
+
+
+@dataclass
+class Measured:
+    """One image.
+
+    Attributes:
+        index: Its place in the set.
+        name: Its name.
+        values: Metric label to value.
+        preview: Input, output and target side by side, for TensorBoard; None where not wanted.
+    """
+
+    index: int
+    name: str
+    values: dict[str, float] = field(default_factory=dict)
+    preview: np.ndarray[Any, Any] | None = None
+
+
+class Validation:
+    """One pass over one set.
+
+    Args:
+        model: Gives ``feed_data``, ``test``, ``get_current_visuals``, ``opt``.
+        dataloader: The whole set, one image a batch or several of one size.
+        current_iter: The iteration; in testing, the run's name.
+        tb_logger: TensorBoard's writer, or None.
+        save_img: Whether to write the outputs.
+    """
+
+    def __init__(self, model: SRModel, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool) -> None:
+        self.model = model
+        self.opt: dict[str, Any] = model.opt
+        self.val_opt: Mapping[str, Any] = self.opt.get("val") or {}
+        self.metrics: Mapping[str, Mapping[str, Any]] = self.val_opt.get("metrics") or {}
+        self.dataloader = dataloader
+        self.dataset_name = str(dataloader.dataset.opt["name"])
+        self.current_iter = current_iter
+        self.tb_logger = tb_logger
+        self.writer = ImageWriter(self.opt, self.dataset_name, current_iter) if save_img else None
+
+    def run(self) -> None:
+        """Validate, and leave the results in the model, the log and TensorBoard."""
+        world, rank = distributed.get_world_size(), distributed.get_rank()
+        loader = shard(self.dataloader, rank, world)
+        state = rng.capture()  # a loader draws a seed: whether one validates must not change the training
+        with _quiet_wrappers(self.model):
+            measured = list(self._measure_all(loader, rank, world))
+        rng.restore(state)
+        everyone = distributed.all_gather_object(measured)
+        images = sorted((image for part in everyone for image in part), key=lambda image: image.index)
+        self._conclude(images)
+
+    def _measure_all(self, loader: Any, rank: int, world: int) -> Iterator[Measured]:
+        place = 0
+        with self._progress(loader) as progress:
+            for batch in prefetched(loader):
+                for sample, name in enumerate(self._feed(batch)):
+                    yield self._measure(sample, name, rank + place * world)
+                    place += 1
+                    if progress is not None:
+                        progress.update(1)
+                        progress.set_description(f"Test {name}")
+                self._forget()
+
+    def _feed(self, batch: Mapping[str, Any]) -> list[str]:
+        paths = batch["lq_path"] if "lq_path" in batch else batch["gt_path"]
+        self.model.feed_data(dict(batch))
+        self.model.test()
+        self.visuals = self.model.get_current_visuals()
+        return [Path(path).stem for path in paths]
+
+    def _measure(self, sample: int, name: str, index: int) -> Measured:
+        visuals = {key: value[sample] for key, value in self.visuals.items()}
+        if not torch.isfinite(visuals["result"]).all():
+            logger.warning("Validation %s: the output for %s is not finite, taken as black.", self.dataset_name, name)
+            visuals["result"] = torch.nan_to_num(visuals["result"], nan=0.0)
+        swap = self.val_opt.get("rgb2bgr", True) is not False
+        output = to_image(visuals["result"], swap)
+        target = to_image(visuals["gt"], swap) if "gt" in visuals else None
+        if self.writer is not None:
+            wanted = self.val_opt.get("save_gt")
+            save_gt = self.model.default_save_gt if wanted is None else bool(wanted)
+            self.writer.write(name, output, target if save_gt else None)
+        image = Measured(index, name, self._values(visuals, output, target, swap))
+        if index < self._previews():
+            image.preview = thumbnail(visuals)
+        return image
+
+    def _values(self, visuals: Mapping[str, Any], output: Any, target: Any, swap: bool) -> dict[str, float]:
+        if not self.metrics:
+            return {}
+        from basicsr.metrics import calculate_metric
+
+        if self.val_opt.get("use_image", True) is False:
+            output = to_image(visuals["result"], swap, exact=True)
+            target = to_image(visuals["gt"], swap, exact=True) if "gt" in visuals else None
+        data = {"img": output} if target is None else {"img": output, "img2": target}
+        return {label: float(calculate_metric(data, dict(entry))) for label, entry in self.metrics.items()}
+
+    def _previews(self) -> int:
+        wanted = (self.opt.get("logger") or {}).get("use_tb_logger") and "debug" not in str(self.opt.get("name"))
+        return int(self.val_opt.get("tb_images", 0) or 0) if wanted or self.tb_logger is not None else 0
+
+    def _forget(self) -> None:
+        """Drop the images: a set without targets must not meet those of the set before it."""
+        for name in ("lq", "gt", "output"):
+            if hasattr(self.model, name):
+                delattr(self.model, name)
+
+    @contextlib.contextmanager
+    def _progress(self, loader: Any) -> Iterator[Any]:
+        if not self.val_opt.get("pbar") or not distributed.is_main():
+            yield None
+            return
+        from tqdm import tqdm
+
+        with tqdm(total=len(loader.dataset), unit="image") as bar:
+            yield bar
+
+    def _conclude(self, images: list[Measured]) -> None:
+        self._show(images)
+        if not self.metrics:
+            return
+        results = {label: summarise([image.values[label] for image in images]) for label in self.metrics}
+        self.model.take_validation(self.dataset_name, results, self.current_iter, self.tb_logger)
+
+    def _show(self, images: list[Measured]) -> None:
+        if self.tb_logger is None:
+            return
+        for image in images:
+            if image.preview is not None:
+                tag = f"validation/{self.dataset_name}/{image.name}"
+                self.tb_logger.add_image(tag, image.preview, self.current_iter, dataformats="HWC")
+
+
+def shard(loader: Any, rank: int, world: int) -> Any:
+    """Every ``world``-th image of a set, from ``rank`` on, read like the whole set is.
+
+    Args:
+        loader: A DataLoader over the whole set.
+        rank: This process.
+        world: How many processes there are; one gets the loader itself.
+    """
+    if world == 1:
+        return loader
+    return DataLoader(
+        Subset(loader.dataset, range(rank, len(loader.dataset), world)),
+        batch_size=loader.batch_size,
+        shuffle=False,
+        num_workers=loader.num_workers,
+        pin_memory=loader.pin_memory,
+        collate_fn=loader.collate_fn,
+        worker_init_fn=loader.worker_init_fn,
+    )
+
+
+def prefetched(loader: Any) -> Iterator[Any]:
+    """The loader's batches, the next one being read by a thread while the present one is used."""
+    iterator = iter(loader)
+    with ThreadPoolExecutor(1, thread_name_prefix="validation-read") as pool:
+        pending = pool.submit(next, iterator, None)
+        while (batch := pending.result()) is not None:
+            pending = pool.submit(next, iterator, None)
+            yield batch
+
+
+@contextlib.contextmanager
+def _quiet_wrappers(model: Any) -> Iterator[None]:
+    """Make the wrapped networks alike on all processes, then keep them from talking: the shares differ in length."""
+    wrapped = [value for value in vars(model).values() if isinstance(value, DistributedDataParallel)]
+    kept = [net.require_forward_param_sync for net in wrapped]
+    if distributed.get_world_size() > 1:
+        _share_buffers(model)
+    try:
+        for net in wrapped:
+            net.require_forward_param_sync = False
+        yield
+    finally:
+        for net, value in zip(wrapped, kept, strict=True):
+            net.require_forward_param_sync = value
+
+
+def _share_buffers(model: Any) -> None:
+    """Give every process rank 0's running statistics, which are the ones that are saved."""
+    for value in vars(model).values():
+        if isinstance(value, torch.nn.Module):
+            for buffer in value.buffers():
+                torch.distributed.broadcast(buffer, 0)
