@@ -99,7 +99,7 @@ def load_plugin(name: str) -> None:
         UserError: It is missing or fails while it is imported.
     """
     if not name or not all(part.isidentifier() for part in name.split(".")):
-        raise UserError(f"plugins: '{name}' is not a module name; write it with dots and without .py: my_package.plugin")
+        raise UserError(f"plugins: '{name}' is no module name; write it with dots, without .py: a_package.plugin")
     if plugin_source(name) is None:
         raise UserError(
             f"plugins: '{name}' is not installed and not in the project's root; "

@@ -21,8 +21,8 @@ from basicsr.engine.options_fill import (
     resolve_paths,
 )
 from basicsr.engine.options_merge import load_options
+from basicsr.engine.options_sections import check_options
 from basicsr.engine.options_yaml import parse_value, read_file, read_yaml
-from basicsr.engine.plugins import load_plugins
 
 EPILOG = """\
 examples
@@ -136,9 +136,11 @@ def parse_options(root_path: str | Path, is_train: bool = True) -> tuple[dict[st
     args = make_parser(is_train).parse_args()
     root = Path(root_path).resolve()
     loaded = load_options(args.opt, args.force_yml or ())
-    given = loaded.root.plain()
-    load_plugins(given.get("plugins"), root)
-    opt = fill_defaults(given, is_train)
+    report = check_options(loaded, root, is_train, auto_resume=args.auto_resume)
+    report.raise_errors()
+    for warning in report.warnings:
+        logging.getLogger("basicsr").warning("%s", warning)
+    opt = fill_defaults(report.values, is_train)
     if args.debug and not opt["name"].startswith("debug"):
         opt["name"] = "debug_" + opt["name"]
     opt["is_train"] = is_train
