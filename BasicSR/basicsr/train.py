@@ -99,7 +99,7 @@ def create_train_val_dataloader(
             logger.info("Validation data: %s images in %s.", f"{len(dataset):,}", dataset_opt["name"])
     if stream is None:
         raise UserError("datasets.train is missing: there is nothing to train on")
-    return stream, stream, val_loaders, stream.epoch_at(total_iters), total_iters
+    return stream, stream, val_loaders, stream.epoch_at(total_iters) + 1, total_iters
 
 
 def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
@@ -255,9 +255,9 @@ def train_pipeline(root_path: str | Path) -> None:
         NonFiniteError: A loss or gradient became NaN or infinite (``train.non_finite: stop``).
         Interrupted: SIGTERM or Ctrl-C; the state is saved, the exit status is 143 or 130.
     """
-    from basicsr.models import build_model
-
     opt, args = parse_options(root_path, is_train=True)
+    from basicsr.models import build_model  # after the options: a mistake in them is shown without waiting for imports
+
     start_process(opt, root_path)
     with run_log() as log:
         resume_state = load_resume_state(opt)

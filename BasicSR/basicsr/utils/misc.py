@@ -143,6 +143,8 @@ def check_resume(opt: dict[str, Any], resume_iter: int) -> None:
         path[f"pretrain_network_{label}"] = _weights_of_state(path, label, resume_iter)
         path[f"param_key_{label}"] = "params"
         path[f"strict_load_{label}"] = True
+    # NAFNet's name for all networks would win over the keys just set.
+    path["param_key"] = None
 
 
 def _weights_of_state(path: dict[str, Any], label: str, resume_iter: int) -> str:
