@@ -56,7 +56,8 @@ class Report:
         """All errors, in the order of the file, and the hints."""
         count = len(self.errors)
         title = f"{count} mistake{'s' * (count > 1)} in the options (nothing was started):"
-        ordered = sorted(dict.fromkeys(self.errors), key=lambda item: (not item.place.line, item.place.file, item.place.line))
+        unique = dict.fromkeys(self.errors)
+        ordered = sorted(unique, key=lambda item: (item.place.line == 0, item.place.file, item.place.line))
         return "\n".join([title, *(f"  {problem}" for problem in ordered), *self.hints])
 
 

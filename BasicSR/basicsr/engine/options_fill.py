@@ -60,8 +60,9 @@ def fill_defaults(opt: Mapping[str, Any], is_train: bool) -> dict[str, Any]:
         given.
     """
     opt = copy.deepcopy(dict(opt))
-    filled = {item.name: opt[item.name] for item in dataclasses.fields(TopOptions) if opt.get(item.name) is not None}
-    filled = {**filled, **defaults_of(TopOptions), **{key: value for key, value in opt.items() if value is not None}}
+    order = {item.name: None for item in dataclasses.fields(TopOptions) if item.name not in ("base", "train")}
+    given = {key: value for key, value in opt.items() if value is not None and key != "base"}
+    filled: dict[str, Any] = {**order, **defaults_of(TopOptions), **given}
     filled.pop("base", None)
     networks = [key[len("network_") :] for key in filled if key.startswith("network_")]
     filled["path"] = _path(opt.get("path") or {}, networks)

@@ -159,6 +159,9 @@ def _start_processes(opt: dict[str, Any], launcher: str) -> None:
     from basicsr.engine import distributed
 
     params = opt["dist_params"]
+    if params["backend"] == "nccl" and opt["num_gpu"] == 0:
+        # upstream's files name nccl as a matter of course; on the CPU it cannot work
+        params["backend"] = "auto"
     opt["dist"] = distributed.init(launcher, params["backend"], params["port"], opt["device"], opt["num_gpu"])
     opt["rank"], opt["world_size"] = distributed.get_rank(), distributed.get_world_size()
 
