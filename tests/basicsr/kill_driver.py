@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import torch
-import torch._dynamo  # noqa: F401 - the first optimizer would import it, in every fork again
+import torch._dynamo  # the first optimizer would import it, in every fork again
 
 import basicsr.archs
 import basicsr.data
