@@ -253,9 +253,7 @@ def read_img_seq(
     return frames, [os.path.splitext(os.path.basename(p))[0] for p in paths]
 
 
-def generate_frame_indices(
-    crt_idx: int, max_frame_num: int, num_frames: int, padding: str = "reflection"
-) -> list[int]:
+def generate_frame_indices(crt_idx: int, max_frame_num: int, num_frames: int, padding: str = "reflection") -> list[int]:
     """Indices of ``num_frames`` frames around one, with the ends of the sequence padded.
 
     Args:

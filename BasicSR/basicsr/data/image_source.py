@@ -188,7 +188,7 @@ def backend_options(io_backend: Mapping[str, Any] | None, roots: Mapping[str, st
     for key, root in roots.items():
         ending = _kind_by_ending(root)
         if kind == "lmdb" and ending != "lmdb":
-            raise UserError(f"{where}: io_backend type 'lmdb' needs roots ending in .lmdb, but dataroot_{key} is {root}.")
+            raise UserError(f"{where}: io_backend type 'lmdb' needs roots ending in .lmdb, dataroot_{key} is {root}.")
         if kind in ("disk", "mmap") and ending not in (kind, "disk"):
             raise UserError(
                 f"{where}: dataroot_{key} is {root}, but io_backend type is '{kind}'. Use type '{ending}', or leave "

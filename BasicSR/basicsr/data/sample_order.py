@@ -39,8 +39,8 @@ def permutation(length: int, *key: int) -> np.ndarray:
 class SampleOrder:
     """The infinite order of samples.
 
-    Epoch ``e`` holds positions ``[e * epoch_len, (e + 1) * epoch_len)``. Within it every index comes ``ratio`` times in
-    random order; with ``crops_per_image`` above 1, so many neighbouring positions have the same index.
+    It is made of rounds: in each, every index comes once, in an order of its own. An epoch, ``size * ratio`` samples,
+    is only a way of counting. With ``crops_per_image`` above 1, so many neighbouring positions have the same index.
 
     Args:
         size: Samples of the data set.
@@ -52,7 +52,7 @@ class SampleOrder:
     def __init__(self, size: int, ratio: float = 1, crops_per_image: int = 1, seed: int = 0) -> None:
         self.size, self.crops_per_image, self.seed = size, crops_per_image, seed
         self.epoch_len = max(1, int(np.ceil(size * ratio - 1e-9)))
-        self._epochs: dict[int, np.ndarray] = {}
+        self._rounds: dict[int, np.ndarray] = {}
 
     def epoch(self, position: int) -> int:
         """The epoch of a position."""
@@ -60,17 +60,13 @@ class SampleOrder:
 
     def index(self, position: int) -> int:
         """The data set's index at a position."""
-        epoch, offset = divmod(position, self.epoch_len)
-        return int(self._blocks(epoch)[offset // self.crops_per_image]) % self.size
+        number, offset = divmod(position // self.crops_per_image, self.size)
+        if number not in self._rounds:
+            # Two rounds meet in one batch; older ones are not asked for again.
+            self._rounds = {n: order for n, order in self._rounds.items() if n >= number - 1}
+            self._rounds[number] = permutation(self.size, self.seed, number, 0x0DE)
+        return int(self._rounds[number][offset])
 
     def seed_at(self, position: int) -> int:
         """The 64-bit seed of the random choices of the sample at a position."""
         return mix(self.seed, position, 0xA06)
-
-    def _blocks(self, epoch: int) -> np.ndarray:
-        if epoch not in self._epochs:
-            blocks = -(-self.epoch_len // self.crops_per_image)
-            # Two epochs meet in one batch; older ones are not asked for again.
-            self._epochs = {e: order for e, order in self._epochs.items() if e >= epoch - 1}
-            self._epochs[epoch] = permutation(blocks, self.seed, epoch, 0x0DE)
-        return self._epochs[epoch]

@@ -1,8 +1,9 @@
 """ICC profiles of image files, converted to sRGB.
 
 RGB profiles made of a matrix and tone curves (Display P3, Adobe RGB, ProPhoto, Rec. 2020 and all camera profiles of
-that kind) are evaluated here in floating point, so 16-bit files keep their depth. Profiles of other kinds (tables, grey,
-CMYK) go through Pillow's LittleCMS at 8 bit. Reference: ICC.1:2022, sections 8.3 and 10.6 (curveType), 10.18 (parametric).
+that kind) are evaluated here in floating point, so 16-bit files keep their depth. Profiles of other kinds (tables,
+grey, CMYK) go through Pillow's LittleCMS at 8 bit. Reference: ICC.1:2022, sections 8.3 and 10.6 (curveType), 10.18
+(parametricCurveType).
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -61,6 +61,7 @@ class ImageHeader:
     mode: str
     orientation: int = 1
     icc_profile: bytes | None = field(default=None, repr=False)
+    bit_depth: int = 8
 
     @property
     def transposed(self) -> bool:
@@ -95,23 +96,55 @@ def read_header(content: bytes, name: str) -> ImageHeader:
     Raises:
         UserError: The content is empty or no image.
     """
+    return _parse_header(io.BytesIO(content), name)
+
+
+def read_file_header(path: str | os.PathLike[str]) -> ImageHeader:
+    """``read_header`` of a file, of which only the beginning is read."""
+    try:
+        with open(path, "rb") as handle:
+            return _parse_header(handle, os.fspath(path))
+    except OSError as error:
+        raise UserError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}.") from error
+
+
+def _parse_header(stream: BinaryIO, name: str) -> ImageHeader:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content)) as image:
-                orientation = int(image.getexif().get(_ORIENTATION_TAG, 1) or 1)
+            with Image.open(stream) as image:
+                orientation = _orientation(image)
                 width, height = image.size
                 profile = image.info.get("icc_profile")
                 form, mode = image.format or "", image.mode
+                deep = _is_deep(image)
     except UnidentifiedImageError as error:
-        raise UserError(_not_an_image(content, name)) from error
+        stream.seek(0)
+        raise UserError(_not_an_image(stream.read(512), name)) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{name}: the image header is damaged ({error}). Replace or remove the file.") from error
     if orientation not in range(1, 9):
         orientation = 1
     if orientation >= 5:
         height, width = width, height
-    return ImageHeader(height, width, form, mode, orientation, profile or None)
+    return ImageHeader(height, width, form, mode, orientation, profile or None, 16 if deep else 8)
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format != "PNG":
+        return int(image.getexif().get(_ORIENTATION_TAG, 1) or 1)
+    # Pillow's getexif decodes a whole PNG to look for a late chunk; the usual early one is in ``info``.
+    exif = Image.Exif()
+    exif.load(image.info.get("exif") or b"")
+    return int(exif.get(_ORIENTATION_TAG, 1) or 1)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether samples have more than 8 bits. Pillow's mode does not say so for colour, its tile description does."""
+    if image.mode.startswith("I"):
+        return True
+    raw_modes = [str(tile[3]) for tile in getattr(image, "tile", [])]
+    return any(";16" in raw for raw in raw_modes)
 
 
 def decode_image(
@@ -136,7 +169,7 @@ def decode_image(
         UserError: The file is empty, no image, damaged or of a kind that cannot be used; or the box is outside it.
     """
     header = header or read_header(content, name)
-    note = note or _ignore
+    note = _ignore if note is None else note
     raw_box = _box_in_file(box, header, name)
     if header.mode == "CMYK":
         note("cmyk", name)
@@ -165,16 +198,13 @@ def to_float(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32, copy=False)
 
 
-def verify_image(content: bytes, name: str) -> ImageHeader:
-    """Decode everything and throw the pixels away: raises ``UserError`` for any damage that can be found.
+def verify_image(content: bytes, name: str, note: Note | None = None) -> ImageHeader:
+    """Decode all of an image and throw the pixels away; ``UserError`` for any damage that is found.
 
-    Slower and stricter than ``decode_image``: JPEG data is decoded a second time by Pillow, which reports what OpenCV
-    fills with grey.
+    Damage inside the compressed data of a JPEG that still has its end marker cannot be told from the picture.
     """
     header = read_header(content, name)
-    decode_image(content, name, header=header)
-    if header.format == "JPEG":
-        _pillow_pixels(content, name, None)
+    decode_image(content, name, note, header=header)
     return header
 
 

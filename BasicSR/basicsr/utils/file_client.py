@@ -70,6 +70,32 @@ class MemcachedBackend(BaseStorageBackend):
         return self.get(filepath).decode("utf-8")
 
 
+_lmdb_environments: dict[str, Any] = {}
+
+
+def _open_lmdb(path: str, arguments: dict[str, Any]) -> Any:
+    """Open an LMDB, or return it if this process has it open: LMDB allows one environment a process and file."""
+    import lmdb
+
+    key = os.path.realpath(path)
+    if key not in _lmdb_environments:
+        try:
+            _lmdb_environments[key] = lmdb.open(path, **arguments)
+        except lmdb.Error as error:
+            raise UserError(f"{path}: cannot be opened as an LMDB ({error}).") from error
+    return _lmdb_environments[key]
+
+
+def _close_lmdbs() -> None:
+    while _lmdb_environments:
+        _lmdb_environments.popitem()[1].close()
+
+
+# An environment must not live across a fork. Parent and child open their own when they next read.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_close_lmdbs)
+
+
 class LmdbBackend(BaseStorageBackend):
     """One or several LMDBs.
 
@@ -97,36 +123,17 @@ class LmdbBackend(BaseStorageBackend):
             raise UserError(f"LMDB: {len(keys)} client keys {keys} for {len(paths)} databases; give one name for each.")
         self.db_paths = [str(path) for path in paths]
         self._open_args = {"readonly": readonly, "lock": lock, "readahead": readahead, **kwargs}
-        self._client: dict[str, Any] = {}
         self._keys = keys
-        self._pid = -1
-        self._ensure_open()
-
-    def _ensure_open(self) -> None:
-        # An LMDB environment must not be used across a fork: each process opens its own.
-        if self._pid == os.getpid():
-            return
-        import lmdb
-
-        opened = {}
-        for key, path in zip(self._keys, self.db_paths, strict=True):
-            try:
-                opened[key] = lmdb.open(path, **self._open_args)
-            except lmdb.Error as error:
-                raise UserError(f"{path}: cannot be opened as an LMDB ({error}).") from error
-        self._client, self._pid = opened, os.getpid()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_client": {}, "_pid": -1}
+        for path in self.db_paths:
+            _open_lmdb(path, self._open_args)
 
     def get(self, filepath: str, client_key: str = "default") -> bytes:
-        self._ensure_open()
-        if client_key not in self._client:
-            raise UserError(f"LMDB: no database is called {client_key!r}; there are {sorted(self._client)}.")
-        with self._client[client_key].begin(write=False) as transaction:
+        if client_key not in self._keys:
+            raise UserError(f"LMDB: no database is called {client_key!r}; there are {self._keys}.")
+        path = self.db_paths[self._keys.index(client_key)]
+        with _open_lmdb(path, self._open_args).begin(write=False) as transaction:
             value = transaction.get(str(filepath).encode("utf-8"))
         if value is None:
-            path = self.db_paths[self._keys.index(client_key)]
             raise UserError(f"{path}: there is no key {str(filepath)!r} in this LMDB; is its meta_info.txt right?")
         return bytes(value)
 

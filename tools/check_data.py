@@ -1,0 +1,118 @@
+#!/usr/bin/env python
+"""Check image data in one pass: damaged files, missing partners, wrong sizes, mixed depths, profiles, duplicates.
+
+    python tools/check_data.py options/nafnet_fast.yml
+    python tools/check_data.py --gt datasets/realestate/train/gt --lq datasets/realestate/train/lq --gt-size 256
+
+Exit status: 0 without errors (warnings are no errors), 1 with errors, 2 if the call itself is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "BasicSR"), str(ROOT)]
+
+from tqdm import tqdm  # noqa: E402
+
+from basicsr.data.check import ERROR, KINDS, DataSetToCheck, Report, check_data  # noqa: E402
+from basicsr.engine.cli import run_main  # noqa: E402
+from basicsr.engine.errors import UserError  # noqa: E402
+from basicsr.engine.options_fill import absolute  # noqa: E402
+from basicsr.engine.options_merge import load_options  # noqa: E402
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("options", nargs="?", metavar="OPTIONS.yml", help="check every data set of an option file")
+    parser.add_argument("--gt", help="folder, .lmdb or .store of targets")
+    parser.add_argument("--lq", help="folder, .lmdb or .store of inputs")
+    parser.add_argument("--scale", type=int, default=1, help="target size over input size (with --gt and --lq)")
+    parser.add_argument("--gt-size", type=int, help="edge of the training crop in the target")
+    parser.add_argument("--filename-tmpl", default="{}", help="name of the input of a target {}")
+    parser.add_argument("--workers", type=int, help="threads (default: all cores)")
+    parser.add_argument("--show", type=int, default=20, help="findings shown of each kind (default 20)")
+    parser.add_argument("--json", metavar="FILE", help="write all findings as JSON; - for standard output")
+    return parser.parse_args()
+
+
+def sets_of(args: argparse.Namespace) -> list[DataSetToCheck]:
+    if args.options and not (args.gt or args.lq):
+        return sets_of_options(load_options(args.options).root.plain())
+    if (args.gt or args.lq) and not args.options:
+        phase = "train" if args.gt_size else "val"
+        return [DataSetToCheck("data", args.gt, args.lq, phase, args.scale, args.gt_size, args.filename_tmpl)]
+    raise UserError("give an option file, or --gt and/or --lq.")
+
+
+def sets_of_options(opt: dict[str, Any]) -> list[DataSetToCheck]:
+    sets = []
+    for key, entry in (opt.get("datasets") or {}).items():
+        roots = {half: entry.get(f"dataroot_{half}") for half in ("gt", "lq")}
+        if not any(roots.values()):
+            continue
+        paths = {half: absolute(root, ROOT) if root else None for half, root in roots.items()}
+        meta = entry.get("meta_info_file")
+        sets.append(
+            DataSetToCheck(
+                name=entry.get("name") or key,
+                gt=paths["gt"],
+                lq=paths["lq"],
+                phase=key.split("_")[0],
+                scale=int(opt.get("scale") or 1),
+                gt_size=entry.get("gt_size"),
+                filename_tmpl=entry.get("filename_tmpl") or "{}",
+                meta_info_file=absolute(meta, ROOT) if meta else None,
+                pad_small=bool(entry.get("pad_small", "use_flip" in entry)),
+                io_backend=entry.get("io_backend"),
+            )
+        )
+    if not sets:
+        raise UserError("the option file has no data set with dataroot_gt or dataroot_lq.")
+    return sets
+
+
+def show(report: Report, limit: int) -> None:
+    counts = report.counts()
+    for kind in KINDS:
+        found = [finding for finding in report.findings if finding.kind == kind]
+        for finding in found[:limit]:
+            print(f"{finding.level}: {finding.path}: {finding.message}")
+        if len(found) > limit:
+            print(f"{found[0].level}: ... and {len(found) - limit} more of kind {kind}")
+    print(f"\n{report.images} files, {report.pairs} pairs")
+    width = max((len(kind) for kind in counts), default=0)
+    for kind, (level, meaning) in KINDS.items():
+        if counts[kind]:
+            print(f"  {level:<7} {kind:<{width}} {counts[kind]:>6}  {meaning}")
+    errors = report.errors
+    warnings = len(report.findings) - errors
+    print("no problems found" if not report.findings else f"{errors} {ERROR}s, {warnings} warnings")
+
+
+def main() -> int:
+    args = parse_args()
+    sets = sets_of(args)
+    with tqdm(desc="check", unit="img", dynamic_ncols=True, disable=None) as bar:
+
+        def progress(done: int, total: int, path: str) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        report = check_data(sets, args.workers, progress)
+    if args.json == "-":
+        print(json.dumps(report.as_dict(), indent=1))
+    else:
+        show(report, args.show)
+    if args.json and args.json != "-":
+        Path(args.json).write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
+    return 1 if report.errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))
