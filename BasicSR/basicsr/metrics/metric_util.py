@@ -61,7 +61,7 @@ def prepare_pair(
         test_y_channel: Compare luma only.
 
     Returns:
-        Two float64 arrays ``(H, W, C)`` in [0, 255].
+        Two arrays ``(H, W, C)`` in [0, 255], of the same type: uint8 where that loses nothing, else float64.
 
     Raises:
         UserError: If the shapes differ or the crop leaves nothing.
@@ -78,6 +78,8 @@ def prepare_pair(
         first, second = first[inner, inner], second[inner, inner]
     if test_y_channel:
         first, second = to_y_channel(first), to_y_channel(second)
+    if first.dtype == second.dtype == np.uint8:
+        return first, second
     return first.astype(np.float64), second.astype(np.float64)
 
 

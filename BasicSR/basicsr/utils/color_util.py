@@ -106,6 +106,6 @@ def rgb2ycbcr_pt(img: Tensor, y_only: bool = False) -> Tensor:
         ``(N, 3, H, W)`` or ``(N, 1, H, W)`` in [0, 1] (studio range), of the type of the input.
     """
     columns = slice(0, 1) if y_only else slice(None)
-    matrix = torch.tensor(_TO_YCBCR[:, columns] / 255).to(img)
-    offset = torch.tensor(_TO_YCBCR_OFFSET[columns] / 255).to(img)
-    return torch.matmul(img.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2) + offset.view(1, -1, 1, 1)
+    matrix = torch.from_numpy(_TO_YCBCR[:, columns]).to(img)
+    offset = torch.from_numpy(_TO_YCBCR_OFFSET[columns]).to(img)
+    return (torch.matmul(img.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2) + offset.view(1, -1, 1, 1)) / 255

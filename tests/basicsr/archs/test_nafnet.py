@@ -123,11 +123,11 @@ def test_autocast_trains_to_finite_gradients():
 
 
 def test_exports_with_a_dynamic_size():
-    net = randomised(NAFNet(**TINY)).unpadded()
+    net = randomised(NAFNet(width=4, enc_blk_nums=[1], dec_blk_nums=[1])).unpadded()
     height, width = torch.export.Dim("h", min=2, max=64), torch.export.Dim("w", min=2, max=64)
-    shapes = ({2: 4 * height, 3: 4 * width},)
+    shapes = ({2: 2 * height, 3: 2 * width},)
     program = torch.export.export(net, (torch.rand(1, 3, 16, 24),), dynamic_shapes=shapes).module()
-    x = torch.rand(1, 3, 36, 8)
+    x = torch.rand(1, 3, 38, 10)
     torch.testing.assert_close(program(x), net(x), atol=1e-6, rtol=1e-6)
 
 
