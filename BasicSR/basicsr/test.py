@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 _HERE = Path(__file__).resolve().parent
 # The project: two levels above this package. An installed package has no project around it but the current folder.
@@ -63,7 +64,7 @@ def create_test_dataloaders(opt: dict[str, Any]) -> list[Any]:
             dataset, dataset_opt, opt["num_gpu"], dist=opt["dist"], sampler=None, seed=opt["manual_seed"]
         )
         loaders.append(loader)
-        get_root_logger().info("Test data: %s images in %s.", f"{len(dataset):,}", dataset_opt["name"])
+        get_root_logger().info("Test data: %s images in %s.", f"{len(cast(Sized, dataset)):,}", dataset_opt["name"])
     if not loaders:
         raise UserError("datasets: empty: name at least one set to test on")
     return loaders

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import datetime
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 _HERE = Path(__file__).resolve().parent
 # The project: two levels above this package. An installed package has no project around it but the current folder.
@@ -79,12 +80,13 @@ def create_train_val_dataloader(
         if phase not in ("train", "val"):
             raise UserError(f"datasets.{name}: a training run has 'train' and any number of 'val', 'val_...'")
         dataset = build_dataset(dataset_opt)
+        size = len(cast(Sized, dataset))
         if phase == "train":
             stream = build_train_stream(dataset, dataset_opt, opt, opt["rank"], opt["world_size"], start_iter)
             logger.info(
                 "Training data: %s images, %s per epoch; a batch is %d x %d process(es) x %d (accum_iter); "
                 "%d iterations per epoch.",
-                f"{len(dataset):,}",
+                f"{size:,}",
                 f"{stream.epoch_len:,}",
                 dataset_opt["batch_size_per_gpu"],
                 opt["world_size"],
@@ -96,7 +98,7 @@ def create_train_val_dataloader(
                 dataset, dataset_opt, opt["num_gpu"], dist=opt["dist"], sampler=None, seed=opt["manual_seed"]
             )
             val_loaders.append(loader)
-            logger.info("Validation data: %s images in %s.", f"{len(dataset):,}", dataset_opt["name"])
+            logger.info("Validation data: %s images in %s.", f"{size:,}", dataset_opt["name"])
     if stream is None:
         raise UserError("datasets.train is missing: there is nothing to train on")
     return stream, stream, val_loaders, stream.epoch_at(total_iters) + 1, total_iters
@@ -234,7 +236,7 @@ def train(run: TrainingRun) -> None:
             run.iter_timer.record()
             if run.bar is not None:
                 run.bar.update(current_iter, run.iter_timer.get_avg_time(), run.data_timer.get_avg_time())
-            if current_iter % run.print_freq == 0:
+            if run.print_freq > 0 and current_iter % run.print_freq == 0:
                 run.log(current_iter)
             if run.due(run.save_freq, current_iter):
                 run.save(current_iter)
@@ -288,7 +290,16 @@ def train_pipeline(root_path: str | Path) -> None:
     distributed.shutdown()
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """The script: ``train_pipeline`` with the project around this package; returns the exit status."""
     from basicsr.engine.cli import run_main
 
-    sys.exit(run_main(lambda: train_pipeline(ROOT)))
+    try:
+        return run_main(lambda: train_pipeline(ROOT))
+    except KeyboardInterrupt:  # before the first step, or the second one: there is nothing more to save
+        sys.stderr.write("stopped at once by Ctrl-C\n")
+        return 128 + signal.SIGINT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -149,3 +149,13 @@ def test_run_killed_with_sigkill_again_and_again_ends_in_the_same_weights(tmp_pa
     assert equal(state_without_times(roots[1], 12), state_without_times(roots[0], 12))
     assert [path.name for path in (roots[1] / "experiments").iterdir()] == ["tiny"], "nothing was archived"
     assert not list(experiment(roots[1]).rglob("*.tmp-write"))
+
+
+def test_processes_that_torchrun_starts_again_resume_by_themselves(whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (experiment(tmp_path) / "training_states" / "12.state").unlink()
+    (experiment(tmp_path) / "models" / "net_g_latest.pth").unlink()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    run_here(monkeypatch, tmp_path, tmp_path / "tiny.yml")
+    assert [path.name for path in (tmp_path / "experiments").iterdir()] == ["tiny"]
+    assert equal(final_weights(tmp_path), final_weights(whole))

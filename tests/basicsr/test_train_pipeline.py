@@ -1,5 +1,6 @@
 """Whole runs: what they write, how they end."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,31 +152,25 @@ def test_testing_uses_the_ema_weights_that_training_validated(finished, tmp_path
 
 
 @pytest.fixture
-def third_process(tmp_path):
-    """Starts the script as a user does, in a project of its own made of links to the engine."""
+def script(tmp_path):
+    """Starts the script as a user does, in a project of its own with a copy of the engine."""
     project = make_project(tmp_path / "project")
-    for name in ("BasicSR", "plugins"):
-        (project / name).mkdir()
-    script = project / "BasicSR" / "basicsr" / "train.py"
-    (project / "BasicSR").rmdir()
-    (project / "plugins").rmdir()
-    import shutil
-
+    train_py = project / "BasicSR" / "basicsr" / "train.py"
     shutil.copytree(ROOT / "BasicSR", project / "BasicSR", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "plugins", project / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
 
     def start(options, *flags, cwd=project):
         env = environment()
         del env["PYTHONPATH"]
-        command = [sys.executable, str(script), "-opt", str(options), *flags]
+        command = [sys.executable, str(train_py), "-opt", str(options), *flags]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=env, cwd=cwd, stdout=pipe, stderr=pipe, text=True)
 
     return project, start
 
 
-def test_script_runs_from_any_folder_and_writes_into_its_project(third_process, tmp_path):
-    project, start = third_process
+def test_script_runs_from_any_folder_and_writes_into_its_project(script, tmp_path):
+    project, start = script
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     # names of the engine's own folder must not hide a user's top-level modules, nor the other way round
@@ -189,8 +184,8 @@ def test_script_runs_from_any_folder_and_writes_into_its_project(third_process, 
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signal_saves_and_sets_the_exit_status_and_the_run_can_go_on(third_process, number, status):
-    project, start = third_process
+def test_signal_saves_and_sets_the_exit_status_and_the_run_can_go_on(script, number, status):
+    project, start = script
     options = write_options(
         project / "tiny.yml", train__total_iter=100000, logger__save_checkpoint_freq=100000, val__val_freq=100000
     )
@@ -216,16 +211,16 @@ def test_signal_saves_and_sets_the_exit_status_and_the_run_can_go_on(third_proce
     assert f"iter:{reached + 1:8,d}," in line
 
 
-def test_user_error_of_the_script_is_one_message_and_status_2(third_process):
-    project, start = third_process
+def test_user_error_of_the_script_is_one_message_and_status_2(script):
+    project, start = script
     process = start(write_options(project / "tiny.yml", datasets__train__dataroot_gt="nowhere"))
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "nowhere" in stderr and "Traceback" not in stderr
 
 
-def test_crash_of_the_script_is_not_status_0(third_process):
-    project, start = third_process
+def test_crash_of_the_script_is_not_status_0(script):
+    project, start = script
     (project / "plugins" / "broken").mkdir()
     (project / "plugins" / "broken" / "__init__.py").write_text("")
     (project / "plugins" / "broken" / "broken_model.py").write_text(

@@ -36,9 +36,9 @@ class ProgressLine:
         eta = datetime.timedelta(seconds=int(max(0, self._total - current) * seconds_per_iter))
         speed = f"{1 / seconds_per_iter:.2f} it/s" if seconds_per_iter > 0 else "- it/s"
         done = current / self._total if self._total else 1.0
-        bar = ("#" * round(20 * done)).ljust(20, ".")
+        bar = ("#" * round(10 * done)).ljust(10, ".")
         place = f"[{bar}] {done:4.0%} {current:,}/{self._total:,}"
-        self._text = f"{place}  {speed}  eta {eta}  data {data_seconds:.3f} s  {self._note}"
+        self._text = f"{place} {speed} eta {eta} data {data_seconds:.3f} s {self._note}"
         self.draw()
 
     def note(self, text: str) -> None:
@@ -77,7 +77,7 @@ class TerminalHandler(logging.StreamHandler):
         self.progress: ProgressLine | None = None
 
     @property
-    def stream(self) -> TextIO:  # type: ignore[override]
+    def stream(self) -> TextIO:
         """Standard error as it is now, not as it was when logging began: hosts such as pytest exchange it."""
         return sys.stderr
 

@@ -32,7 +32,7 @@ def find_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     Raises:
         UserError: The wanted state is missing, damaged or upstream's; or none of the states found is usable.
     """
-    path = _explicit_path(opt) or _newest_path(opt)
+    path = _newest_path(opt) or _explicit_path(opt)
     if path is None:
         opt["path"]["resume_state"] = None
         return None
@@ -56,7 +56,7 @@ def find_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
 
 def _explicit_path(opt: dict[str, Any]) -> Path | None:
     wanted = opt["path"].get("resume_state")
-    if not wanted or (opt.get("auto_resume") and _newest_path(opt) is not None):
+    if not wanted:
         return None
     path = Path(wanted).expanduser()
     path = path if path.is_absolute() else Path(opt["root_path"]) / path

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import logging
 import logging.handlers
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,13 @@ def start_process(opt: dict[str, Any], root_path: str | Path) -> None:
     """Choose device and threads of this process; ``parse_options`` has let it join the others.
 
     Args:
-        opt: The run's options; ``root_path`` is noted in it, as upstream's users expect.
+        opt: The run's options; ``root_path`` is noted in it, as upstream's users expect, and ``auto_resume`` becomes
+            true where torchrun has started the processes again after a failure.
         root_path: The project's folder.
     """
     opt["root_path"] = str(root_path)
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0) > 0:
+        opt["auto_resume"] = True
     device.configure(opt)
 
 
