@@ -113,13 +113,14 @@ def compare_colors(
     """
     out, sums, histogram = _run(image1, image2, bgr, threads, full=True)
     total = sums.sum(axis=0)
+    maximum = float(out.max())
     mean, de76, lightness, chroma, hue = (float(value) for value in total[:5] / out.size)
     return ColorComparison(
         de00=out,
         mean=mean,
-        p95=_quantile(histogram, 0.95),
-        p99=_quantile(histogram, 0.99),
-        maximum=float(out.max()),
+        p95=min(_quantile(histogram, 0.95), maximum),
+        p99=min(_quantile(histogram, 0.99), maximum),
+        maximum=maximum,
         de76=de76,
         lightness=lightness,
         chroma=chroma,
