@@ -81,7 +81,8 @@ def tensor2img(
 
 def _to_image(tensor: Tensor, rgb2bgr: bool, out_type: Any, min_max: tuple[float, float]) -> Image:
     low, high = min_max
-    values = tensor.detach().squeeze(0).float().cpu().clamp(low, high).sub(low).div(high - low)
+    tensor = tensor.squeeze(0) if tensor.dim() > 2 else tensor
+    values = tensor.detach().float().cpu().clamp(low, high).sub(low).div(high - low)
     if values.dim() == 4:
         values = _grid(values)
     elif values.dim() not in (2, 3):
