@@ -145,11 +145,17 @@ class Checker:
                 self.unknown(member, dotted, [*schema.params, *extra_names], schema.name)
                 values[name] = member.plain()
         for param in schema.params.values():
-            if param.required and param.name not in entry.value and not skip(param.name):
+            if param.required and not self._is_given(entry, param.name, skip(param.name)):
                 doc = f": {param.doc.rstrip('.')}" if param.doc else ""
                 message = f"missing; {schema.name} needs it ({describe(param.annotation)}{doc})"
                 self.error(entry.place, f"{key}.{param.name}" if key else param.name, message)
         return values
+
+    @staticmethod
+    def _is_given(entry: Entry, name: str, elsewhere: bool) -> bool:
+        """Whether a key is written; what is checked elsewhere must also have a value, the rest is reported there."""
+        member = entry.value.get(name)
+        return member is not None and not (elsewhere and member.value is None)
 
     def _param(self, entry: Entry, param: Param, key: str, values: dict[str, Any]) -> None:
         if entry.value is None and not accepts_none(param.annotation):

@@ -138,11 +138,7 @@ class _Rules:
 
     def loaders(self) -> None:
         for key, dataset in self.datasets.items():
-            mode = dataset.get("prefetch_mode")
-            if mode not in (None, "cpu", "cuda"):
-                advice = did_you_mean(str(mode), ("cpu", "cuda"))
-                self.error(("datasets", key, "prefetch_mode"), f"expected cpu, cuda or ~, got '{mode}'{advice}")
-            if mode == "cuda" and not dataset.get("pin_memory"):
+            if dataset.get("prefetch_mode") == "cuda" and not dataset.get("pin_memory"):
                 message = "needs pin_memory: true, or the copies to the GPU cannot overlap with the computation"
                 self.error(("datasets", key, "prefetch_mode"), message)
             if key == "train" and dataset.get("batch_size_per_gpu") is None:

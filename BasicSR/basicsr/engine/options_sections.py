@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.engine.errors import UserError
-from basicsr.engine.option_types import TypeMismatch, convert, did_you_mean
+from basicsr.engine.option_types import TypeMismatch, convert, dataclass_in, did_you_mean
 from basicsr.engine.options_check import UNKNOWN_HINT, Checker, Report
 from basicsr.engine.options_fill import loader_options
 from basicsr.engine.options_paths import check_paths
@@ -101,7 +101,7 @@ class _Sections:
             key[len("network_") :]
             for key, entry in top.value.items()
             if isinstance(key, str) and key.startswith("network_") and entry.value is not None
-        ]
+        ] or ["g"]
 
     def _model(self) -> Any:
         entry = self.top.value.get("model_type")
@@ -141,10 +141,8 @@ class _Sections:
         params = schema_of_dataclass(cls).params
         if section is None:
             return Schema("", {name: param for name, param in params.items() if name not in SECTIONS})
-        own = params.get(section)
-        if own is None or not dataclasses.is_dataclass(own.annotation):
-            return nothing
-        return schema_of_dataclass(own.annotation)  # type: ignore[arg-type]
+        own = dataclass_in(params[section].annotation) if section in params else None
+        return nothing if own is None else schema_of_dataclass(own)
 
     def _section_schema(self, name: str, extra: Iterable[Param] = ()) -> Schema:
         schema = dataclasses.replace(schema_of_dataclass(SECTIONS[name]), name=f"'{name}'")

@@ -161,6 +161,8 @@ class _Reader:
             return Entry(self.scalar(node, key, place), place)
         if any(node is outer for outer in self._open):
             raise UserError(f"{place}: {key}: an alias (*) refers to the mapping or list it is in")
+        if node.tag not in (f"{_TAG}map", f"{_TAG}seq"):
+            raise self.tag_error(node, key, place)
         self._open.append(node)
         try:
             if isinstance(node, yaml.MappingNode):
@@ -175,7 +177,7 @@ class _Reader:
         for name in undefined:
             message = f"the environment variable {name} is not defined; define it or write ${{{name}:-default}}"
             self.problems.append(Problem(place, key, message))
-        if node.tag == f"{_TAG}str" or (node.style is not None and not node.tag.startswith(_TAG)):
+        if node.tag == f"{_TAG}str":
             return text
         if node.tag in (f"{_TAG}float", f"{_TAG}int"):
             number = parse_scalar(text.strip())
@@ -185,7 +187,11 @@ class _Reader:
             return float(number) if node.tag == f"{_TAG}float" else number
         if node.tag in (f"{_TAG}null", f"{_TAG}bool", f"{_TAG}plain"):
             return parse_scalar(text)
-        raise UserError(f"{place}: {key}: the tag {node.tag} is not allowed; use plain values, !!float, !!int or !!str")
+        raise self.tag_error(node, key, place)
+
+    @staticmethod
+    def tag_error(node: yaml.Node, key: str, place: Place) -> UserError:
+        return UserError(f"{place}: {key}: the tag {node.tag} is not allowed; only !!float, !!int and !!str are")
 
     def mapping(self, node: yaml.MappingNode, key: str) -> dict[Any, Entry]:
         merged: dict[Any, Entry] = {}
