@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
 from basicsr.engine.errors import UserError
 from basicsr.engine.loss_set import LossSet
 from basicsr.models.sr_model import PERCEPTUAL, PIXEL, SRModel
 from basicsr.utils.registry import MODEL_REGISTRY
-from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 
 @MODEL_REGISTRY.register()
@@ -24,7 +25,7 @@ class ImageRestorationModel(SRModel):
     over them, the last one is the output), and validation writes the target beside the output.
 
     Args:
-        opt: The run's options. ``train.grad_clip`` sets another norm, ``train.use_grad_clip: false`` turns clipping off.
+        opt: The run's options. ``train.grad_clip`` sets another norm; ``train.use_grad_clip: false`` clips nothing.
 
     Attributes:
         losses: All losses.

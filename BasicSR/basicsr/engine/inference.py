@@ -49,7 +49,8 @@ def tile_size(val_opt: Mapping[str, Any], height: int, width: int, scale: int = 
     for axis, length in (("h", height), ("w", width)):
         size, ratio = val_opt.get(f"crop_size_{axis}"), val_opt.get(f"crop_size_{axis}_ratio")
         if size is None and ratio is None:
-            raise UserError(f"val.grids: true needs val.crop_size_{axis} in pixels, or the share val.crop_size_{axis}_ratio")
+            key = f"val.crop_size_{axis}"
+            raise UserError(f"val.grids: true needs {key} in pixels, or {key}_ratio as a share of the image")
         tile = int(size) // scale if size is not None else int(float(ratio) * length)  # type: ignore[arg-type]
         if tile < 1:
             raise UserError(f"val.crop_size_{axis}: {size if size is not None else ratio}: a tile has no pixels")

@@ -163,8 +163,8 @@ class LossSet(nn.Module):
             **context: Handed on to losses that take keywords.
 
         Returns:
-            The sum to back-propagate, a scalar, and the detached values: ``<name>`` for a loss, ``<name>/<part>`` for its
-            parts, on the device of the prediction. A loss outside its time is not computed and not listed.
+            The sum to back-propagate, a scalar, and the detached values on the device of the prediction: ``<name>`` for a
+            loss, ``<name>/<part>`` for its parts. A loss outside its time is not computed and not listed.
         """
         total = pred.new_zeros(())
         values: dict[str, Tensor] = {}

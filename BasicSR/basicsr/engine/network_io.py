@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+
 from torch import Tensor, nn
 
 from basicsr.engine.checkpoint import load_weights

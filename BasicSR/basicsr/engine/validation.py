@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from torch.utils.data import DataLoader, Subset
 from basicsr.engine import distributed, rng
 from basicsr.engine.validation_images import ImageWriter, thumbnail, to_image
 from basicsr.engine.validation_report import summarise
+from basicsr.utils.registry import METRIC_REGISTRY
 
 if TYPE_CHECKING:
     from basicsr.models.sr_model import SRModel
@@ -62,6 +65,7 @@ class Validation:
         self.dataset_name = str(dataloader.dataset.opt["name"])
         self.current_iter = current_iter
         self.tb_logger = tb_logger
+        self.warned: set[str] = set()
         self.writer = ImageWriter(self.opt, self.dataset_name, current_iter) if save_img else None
 
     def run(self) -> None:
@@ -121,7 +125,19 @@ class Validation:
             output = to_image(visuals["result"], swap, exact=True)
             target = to_image(visuals["gt"], swap, exact=True) if "gt" in visuals else None
         data = {"img": output} if target is None else {"img": output, "img2": target}
-        return {label: float(calculate_metric(data, dict(entry))) for label, entry in self.metrics.items()}
+        values = {}
+        for label, entry in self.metrics.items():
+            if target is None and _compares(entry["type"]):
+                values[label] = math.nan
+                self._warn_once(label)
+            else:
+                values[label] = float(calculate_metric(data, dict(entry)))
+        return values
+
+    def _warn_once(self, label: str) -> None:
+        if label not in self.warned:
+            self.warned.add(label)
+            logger.warning("Validation %s: %s compares with a target, and there is none.", self.dataset_name, label)
 
     def _previews(self) -> int:
         wanted = (self.opt.get("logger") or {}).get("use_tb_logger") and "debug" not in str(self.opt.get("name"))
@@ -157,6 +173,12 @@ class Validation:
             if image.preview is not None:
                 tag = f"validation/{self.dataset_name}/{image.name}"
                 self.tb_logger.add_image(tag, image.preview, self.current_iter, dataformats="HWC")
+
+
+def _compares(metric_type: str) -> bool:
+    """Whether a metric needs the target."""
+    parameter = inspect.signature(METRIC_REGISTRY.get(metric_type)).parameters.get("img2")
+    return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
 def shard(loader: Any, rank: int, world: int) -> Any:

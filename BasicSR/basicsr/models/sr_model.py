@@ -49,6 +49,9 @@ class SRModel(BaseModel):
         output: The network's output for the batch.
     """
 
+    # No value before the first validation: upstream's own validation code asks with hasattr.
+    metric_results: dict[str, float]
+
     default_grad_clip: ClassVar[float] = 0.0
     """Gradient norm to clip to where the options say nothing; 0 is off."""
     default_save_gt: ClassVar[bool] = False
@@ -62,7 +65,6 @@ class SRModel(BaseModel):
         self.loss_schedules: dict[str, LossSchedule] = {}
         self.ema_decay: float = 0
         self.batch_names: list[str] = []
-        self.metric_results: dict[str, float] = {}
         self._validation_notes: dict[str, str] = {}
         self._train_step: TrainStep | None = None
         self.net_g = self.model_to_device(build_network(opt["network_g"]))
