@@ -87,7 +87,7 @@ def collect(args: argparse.Namespace) -> list[Pair]:
 
 
 def measure_all(pairs: list[Pair], args: argparse.Namespace) -> Evaluation:
-    with tqdm(total=0, unit="image", disable=args.quiet, leave=False) as bar:
+    with tqdm(unit="image", disable=args.quiet or None, leave=False) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total

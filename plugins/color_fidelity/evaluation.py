@@ -107,6 +107,10 @@ class Evaluation:
         found = {r.pair.iteration for r in self.records if r.pair.row == row and r.pair.set == set_name}
         return sorted(found, key=lambda value: -1 if value is None else value)
 
+    def image_count(self, set_name: str) -> int:
+        """Number of different images in a set."""
+        return len({record.pair.image for record in self.records if record.pair.set == set_name})
+
     def select(self, row: str, set_name: str, iteration: int | str | None = "last") -> list[Record]:
         """Records of a row in a set, at one iteration (``last`` by default)."""
         if iteration == "last":

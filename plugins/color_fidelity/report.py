@@ -54,7 +54,7 @@ def markdown_table(result: Evaluation, keys: Sequence[str] = MAIN_FIGURES) -> st
         for row in result.rows:
             if result.select(row, set_name):
                 lines.append(_markdown_line(result, row, set_name, keys))
-        images = result.summary(result.rows[-1], set_name).images
+        images = result.image_count(set_name)
         title = f"**{set_name}** ({images} image{'s' if images != 1 else ''})"
         parts.append(f"{title}\n\n{_markdown([titles, *lines])}")
     return "\n\n".join(parts)

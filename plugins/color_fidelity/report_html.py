@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from plugins.color_fidelity import report_sections as sections
-from plugins.color_fidelity.evaluation import INPUT_ROW, TARGET_ROW, Evaluation
+from plugins.color_fidelity.evaluation import INPUT_ROW, Evaluation
 from plugins.color_fidelity.fidelity import FIGURES
 from plugins.color_fidelity.report import heading
 
@@ -92,7 +92,7 @@ def _subtitle(result: Evaluation, row: str) -> str:
 
 
 def _set_part(result: Evaluation, row: str, set_name: str) -> str:
-    images = len(result.select(TARGET_ROW, set_name) or result.select(row, set_name))
+    images = result.image_count(set_name)
     parts = [
         f'<h2>{escape(set_name)} <span class="soft small">{images} image{"s" if images != 1 else ""}</span></h2>',
         sections.tiles(result, row, set_name),
