@@ -34,8 +34,10 @@ _FILES = {
 
 def search_folders() -> list[Path]:
     """The folders where weights are looked for, in order."""
-    project = Path(__file__).resolve().parents[3]
-    folders = [root / "experiments" / "pretrained_models" for root in dict.fromkeys((Path.cwd(), project))]
+    checkout = Path(__file__).resolve().parents[3]
+    # Installed from a wheel, the engine lies in site-packages and there is no project's folder around it.
+    roots = [Path.cwd(), *([checkout] if (checkout / "BasicSR").is_dir() else [])]
+    folders = [root / "experiments" / "pretrained_models" for root in dict.fromkeys(roots)]
     if os.environ.get(ENVIRONMENT_VARIABLE):
         folders.append(Path(os.environ[ENVIRONMENT_VARIABLE]).expanduser())
     return [*folders, Path(torch.hub.get_dir()) / "checkpoints"]

@@ -122,6 +122,14 @@ def test_autocast_trains_to_finite_gradients():
     assert all(torch.isfinite(parameter.grad).all() for parameter in net.parameters())
 
 
+def test_compiles_as_one_graph():
+    net = randomised(NAFNet(width=4, enc_blk_nums=[1], dec_blk_nums=[1]))
+    # "eager" runs the captured graph as it is: what is tested is that capturing needs no break, not the code generator.
+    compiled = torch.compile(net, fullgraph=True, backend="eager")
+    x = torch.rand(1, 3, 9, 10)
+    torch.testing.assert_close(compiled(x), net(x))
+
+
 def test_exports_with_a_dynamic_size():
     net = randomised(NAFNet(width=4, enc_blk_nums=[1], dec_blk_nums=[1])).unpadded()
     height, width = torch.export.Dim("h", min=2, max=64), torch.export.Dim("w", min=2, max=64)
