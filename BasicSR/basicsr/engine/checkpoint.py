@@ -7,13 +7,14 @@ final name is whole, and a state on the disk means that its weights are too.
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
@@ -26,7 +27,7 @@ _STATE_NAME = re.compile(r"(\d+)\.state")
 _WEIGHTS_NAME = re.compile(r"net_\w+_(\d+)\.(?:pth|safetensors)")
 
 
-def write_atomic(path: str | Path, writer: Callable[[IO[bytes]], object]) -> None:
+def write_atomic(path: str | Path, writer: Callable[[Any], object]) -> None:
     """Write a file so that it is, at any moment, either the old one, or the new one, whole.
 
     Args:
@@ -38,21 +39,42 @@ def write_atomic(path: str | Path, writer: Callable[[IO[bytes]], object]) -> Non
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+    refusals: list[OSError] = []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with _RememberingFile(temporary, refusals) as file:
             writer(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        message = f"cannot write {path}: {error}. Make room or choose another place (path.experiments_root)."
+        reason = error if isinstance(error, OSError) else refusals[0] if refusals else None
+        if reason is None:
+            raise
+        message = f"cannot write {path}: {reason}. Make room or choose another place (path.experiments_root)."
         raise UserError(message) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+
+
+class _RememberingFile(io.FileIO):
+    """A file that notes why a write failed: ``torch.save`` turns a full disk into a RuntimeError without the reason."""
+
+    def __init__(self, path: Path, refusals: list[OSError]) -> None:
+        super().__init__(path, "wb")
+        self._refusals = refusals
+
+    def write(self, data: Any) -> int:
+        """Write all of ``data``."""
+        view = memoryview(data).cast("B")
+        done = 0
+        try:
+            while done < len(view):
+                done += super().write(view[done:]) or 0
+        except OSError as error:
+            self._refusals.append(error)
+            raise
+        return done
 
 
 def _sync_folder(folder: Path) -> None:

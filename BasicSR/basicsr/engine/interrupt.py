@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import threading
@@ -20,12 +21,20 @@ class Interrupted(SystemExit):
     """Training was asked to stop and has saved its state; ``code`` is 128 + the signal's number (130, 143)."""
 
 
+def keep_inherited_handler() -> None:
+    """For a data worker's ``worker_init_fn``: torch has put a SIGTERM handler of its own over the inherited one."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler):
+        signal.signal(signal.SIGTERM, handler)
+
+
 class StopRequest:
     """Remembers that a signal asked for the end, and lets all processes agree on the step after which they stop.
 
     Use it as a context manager around the loop. Outside :meth:`arm` the first signal stops at once, as there is no step
-    to finish; a second Ctrl-C always does. Data workers that inherit the handlers ignore Ctrl-C (the main process ends
-    them) and die of SIGTERM as usual.
+    to finish; a second Ctrl-C always does. A terminal, and SLURM, send the signal to the data workers too. They inherit
+    the handlers and stay alive until the loop is left, because a worker's death would break the save; then they obey
+    SIGTERM, with which the main process ends them. (For SIGTERM this needs :func:`keep_inherited_handler`.)
     """
 
     def __init__(self) -> None:
@@ -35,6 +44,8 @@ class StopRequest:
         self._old: dict[int, Any] = {}
         self._group: Any = None
         self._vote: tuple[Any, torch.Tensor] | None = None
+        # One byte shared with forked workers: 1 once the loop is left.
+        self._left = mmap.mmap(-1, 1)
 
     def __enter__(self) -> StopRequest:
         # Python only lets the main thread set handlers; a run started in another thread keeps its host's.
@@ -47,6 +58,7 @@ class StopRequest:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._armed = False
+        self._left[0] = 1
         if self._vote is not None and kind is None:
             self._vote[0].wait()
         self._vote = None
@@ -65,7 +77,7 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
-            if number == signal.SIGTERM:
+            if number == signal.SIGTERM and self._left[0]:
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
             return

@@ -68,6 +68,30 @@ def test_failed_write_is_an_error_and_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["net_g_7.pth"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
+def test_disk_that_refuses_in_the_middle_of_torch_save_is_a_user_error_with_the_reason(tmp_path):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    weights = {"params": {"a": torch.zeros(100_000)}}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(UserError, match=r"net_g_7\.pth.*File too large"):
+            checkpoint.save_weights(tmp_path / "net_g_7.pth", weights)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_error_that_is_not_the_disks_keeps_its_own_words(tmp_path):
+    def fails(file):
+        raise RuntimeError("a data worker died")
+
+    with pytest.raises(RuntimeError, match="a data worker died"):
+        checkpoint.write_atomic(tmp_path / "x", fails)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_write_killed_half_way_leaves_the_old_file_and_its_leftover_is_removed(tmp_path):
     path = tmp_path / "5.state"
     checkpoint.save_state(path, STATE)

@@ -2,8 +2,9 @@ import os
 import signal
 
 import pytest
+from torch.utils.data import DataLoader
 
-from basicsr.engine.interrupt import Interrupted, StopRequest
+from basicsr.engine.interrupt import Interrupted, StopRequest, keep_inherited_handler
 
 
 def _send(number):
@@ -52,12 +53,36 @@ def test_handlers_are_put_back():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_forked_worker_ignores_ctrl_c_and_dies_of_sigterm():
+def test_forked_worker_outlives_the_signals_that_its_group_gets_until_the_loop_is_left():
+    come, go = os.pipe()
     with StopRequest():
-        for number, expected in ((signal.SIGINT, 0), (signal.SIGTERM, signal.SIGTERM)):
+        for number in (signal.SIGINT, signal.SIGTERM):
             child = os.fork()
             if child == 0:
                 _send(number)
                 os._exit(0)
-            _, status = os.waitpid(child, 0)
-            assert (os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)) == expected
+            assert os.waitpid(child, 0)[1] == 0
+        child = os.fork()
+        if child == 0:
+            os.read(come, 1)  # until the loop is left
+            _send(signal.SIGTERM)
+            os._exit(0)
+    os.write(go, b"x")
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_torchs_data_worker_survives_the_sigterm_of_its_group_and_ends_with_the_loop():
+    with StopRequest() as stop:
+        stop.arm()
+        loader = DataLoader(range(100), num_workers=1, worker_init_fn=lambda worker: keep_inherited_handler())
+        batches = iter(loader)
+        next(batches)
+        (worker,) = batches._workers
+        os.kill(worker.pid, signal.SIGTERM)
+        for _ in range(50):
+            next(batches)
+        assert worker.is_alive()
+    worker.terminate()
+    worker.join(timeout=10)
+    assert not worker.is_alive()
