@@ -163,8 +163,8 @@ class LossSet(nn.Module):
             **context: Handed on to losses that take keywords.
 
         Returns:
-            The sum to back-propagate, a scalar, and the detached values on the device of the prediction: ``<name>`` for a
-            loss, ``<name>/<part>`` for its parts. A loss outside its time is not computed and not listed.
+            The sum to back-propagate, a scalar, and the detached values on the prediction's device: ``<name>`` for a loss,
+            ``<name>/<part>`` for its parts. A loss outside its time is not computed and not listed.
         """
         total = pred.new_zeros(())
         values: dict[str, Tensor] = {}
@@ -200,7 +200,8 @@ def weighted_terms(
 
 def _call(loss: nn.Module, pred: Tensor, target: Tensor, context: Mapping[str, Any]) -> Any:
     """Call a loss with what its forward takes: total variation takes no target, upstream's losses take no context."""
-    positional, names = _signature(type(loss))
+    kind: Any = type(loss)
+    positional, names = _signature(kind)
     known = dict(context) if names is None else {key: value for key, value in context.items() if key in names}
     if len(positional) > 1 and positional[1] == "weight":
         return loss(pred, **known)

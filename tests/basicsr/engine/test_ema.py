@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 
 import torch
-from basicsr.engine.ema import update_ema
 from torch import nn
+
+from basicsr.engine.ema import update_ema
 
 
 class Net(nn.Module):

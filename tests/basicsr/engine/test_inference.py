@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from basicsr.engine.errors import UserError
 from basicsr.engine.inference import self_ensemble, tile_size, tile_starts, tiled
-from torch import Tensor
 
 
 @pytest.mark.parametrize(("length", "tile"), [(10, 10), (10, 4), (11, 4), (100, 32), (7, 6), (5, 1)])
@@ -35,7 +36,12 @@ def test_grids_of_a_pointwise_network_equal_the_whole_image(scale: int, most: in
 
 def test_overlaps_are_averaged() -> None:
     counter = iter(range(10))
-    result = tiled(lambda part: torch.stack([torch.full_like(p, float(next(counter))) for p in part]), torch.zeros(1, 1, 1, 3), 1, 2)
+    result = tiled(
+        lambda part: torch.stack([torch.full_like(p, float(next(counter))) for p in part]),
+        torch.zeros(1, 1, 1, 3),
+        1,
+        2,
+    )
     assert result.flatten().tolist() == [0.0, 0.5, 1.0]
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from basicsr.engine import layout
 from basicsr.engine.errors import UserError
 from basicsr.engine.precision import Precision
-from torch import nn
-
 from tests.basicsr.models.model_kit import logged
 
 
 def net() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Dropout(0.5), nn.Conv2d(8, 3, 3, padding=1))
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Dropout(0.5), nn.Conv2d(8, 3, 3, padding=1)
+    )
 
 
 def test_conversion_keeps_the_parameters_and_their_values() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from basicsr.engine.errors import UserError
-from basicsr.engine.loss_set import LossSchedule, LossSet, split_schedule
 from torch import Tensor, nn
 
+from basicsr.engine.errors import UserError
+from basicsr.engine.loss_set import LossSchedule, LossSet, split_schedule
 from tests.basicsr.models.model_kit import KitPairLoss, KitPartsLoss
 
 PRED, TARGET = torch.zeros(2, 3, 4, 4, requires_grad=True), torch.ones(2, 3, 4, 4)
@@ -69,7 +69,9 @@ def test_a_loss_outside_its_time_is_not_computed() -> None:
     assert total.item() == 0 and parts == {}
 
 
-@pytest.mark.parametrize(("style", "names"), [(True, ["p_opt", "p_opt/percep", "p_opt/style"]), (False, ["p_opt", "p_opt/percep"])])
+@pytest.mark.parametrize(
+    ("style", "names"), [(True, ["p_opt", "p_opt/percep", "p_opt/style"]), (False, ["p_opt", "p_opt/percep"])]
+)
 def test_perceptual_and_style_pair(style: bool, names: list[str]) -> None:
     total, parts = LossSet({"p_opt": KitPairLoss(style)})(PRED, TARGET, 1, lq=TARGET)
     assert list(parts) == names and total.item() == pytest.approx(1.0)

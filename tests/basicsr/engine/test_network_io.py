@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from basicsr.engine.checkpoint import save_weights
 from basicsr.engine.errors import UserError
 from basicsr.engine.network_io import fit, read_state_dict, strip_prefixes
-from torch import nn
-
 from tests.basicsr.models.model_kit import logged
 
 

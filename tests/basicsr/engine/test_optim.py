@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+
 from basicsr.engine.errors import UserError
 from basicsr.engine.optim import build_optimizer, skips_on_device
-from torch import nn
 
 
 def parameters() -> list[nn.Parameter]:
@@ -54,7 +55,9 @@ def test_fused_is_automatic_and_can_be_forced_off() -> None:
     assert build_optimizer("Adam", parameters(), 1e-3).param_groups[0]["fused"] is True
     assert skips_on_device(build_optimizer("Adam", parameters(), 1e-3))
     assert not build_optimizer("Adam", parameters(), 1e-3, fused=False).param_groups[0]["fused"]
-    assert not build_optimizer("Adam", [nn.Parameter(torch.zeros(2, dtype=torch.complex64))], 1e-3).param_groups[0]["fused"]
+    assert not build_optimizer("Adam", [nn.Parameter(torch.zeros(2, dtype=torch.complex64))], 1e-3).param_groups[0][
+        "fused"
+    ]
     assert not skips_on_device(build_optimizer("Rprop", parameters(), 1e-3))
 
 

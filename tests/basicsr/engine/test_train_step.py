@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from basicsr.engine.errors import NonFiniteError, UserError
 from basicsr.engine.nonfinite import MAX_BAD_IN_A_ROW, NonFiniteGuard
 from basicsr.engine.optim import build_optimizer
 from basicsr.engine.precision import Precision, to_fp32
 from basicsr.engine.train_step import TrainStep, grad_norm, split_batch
-from torch import Tensor, nn
 
 
 def make(norm: bool = False, **settings: Any) -> TrainStep:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 from torch import Tensor, nn
+
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
 
 def _register(registry: Any, cls: type) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from basicsr.engine.errors import UserError
 from basicsr.models.lr_scheduler import build_scheduler, get_position_from_periods
 from basicsr.utils.registry import SCHEDULER_REGISTRY
@@ -95,7 +96,9 @@ def test_whole_run_schedules_take_the_runs_length_and_short_runs_do_not_divide_b
 def test_warm_up_does_not_leak_into_the_rate_after_it() -> None:
     from basicsr.models.base_model import BaseModel
 
-    model = BaseModel({"is_train": True, "num_gpu": 0, "train": {"scheduler": {"type": "MultiStepLR", "milestones": [9]}}})
+    model = BaseModel(
+        {"is_train": True, "num_gpu": 0, "train": {"scheduler": {"type": "MultiStepLR", "milestones": [9]}}}
+    )
     model.optimizers = [torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=BASE)]
     model.setup_schedulers()
     seen = []

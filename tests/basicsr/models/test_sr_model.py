@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+
 from basicsr.engine.checkpoint import load_state, load_weights
 from basicsr.engine.errors import NonFiniteError, UserError
 from basicsr.models import build_model
 from basicsr.models.sr_model import SRModel
-
 from tests.basicsr.models.model_kit import KitNet, KitSet, batch, loader, logged, options, train, weights
 
 
@@ -105,7 +105,9 @@ def test_a_replaced_criterion_is_used() -> None:
     model.cri_pix = torch.nn.MSELoss()
     train(model, 1)
     data = batch(seed=1)
-    assert model.get_current_log()["l_pix"] == pytest.approx(float((model.output - data["gt"]).square().mean()), rel=1e-4)
+    assert model.get_current_log()["l_pix"] == pytest.approx(
+        float((model.output - data["gt"]).square().mean()), rel=1e-4
+    )
 
 
 def test_accumulation_equals_the_large_batch() -> None:
@@ -120,7 +122,12 @@ def test_accumulation_equals_the_large_batch() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
-    [({}, 0.0), ({"grad_clip": 0.5}, 0.5), ({"grad_clip": False}, 0.0), ({"grad_clip": 0.5, "use_grad_clip": False}, 0.0)],
+    [
+        ({}, 0.0),
+        ({"grad_clip": 0.5}, 0.5),
+        ({"grad_clip": False}, 0.0),
+        ({"grad_clip": 0.5, "use_grad_clip": False}, 0.0),
+    ],
 )
 def test_grad_clip(changes: dict[str, Any], expected: float) -> None:
     opt = options()
@@ -192,7 +199,9 @@ def test_channels_last_gives_the_same_training_and_files(tmp_path: Path) -> None
         torch.testing.assert_close(weights(last)[key], value, rtol=1e-4, atol=1e-6)
 
 
-def test_probed_layout_is_kept_in_the_state_and_not_probed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probed_layout_is_kept_in_the_state_and_not_probed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from basicsr.engine import layout
 
     monkeypatch.setattr(layout, "probe", lambda net, image, precision: True)
@@ -213,7 +222,10 @@ def test_compile_leaves_the_keys_alone() -> None:
 
 
 def test_resumed_training_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"train__ema_decay": 0.9, "train__scheduler": {"type": "MultiStepLR", "milestones": [3, 5]}}
+    changes: dict[str, Any] = {
+        "train__ema_decay": 0.9,
+        "train__scheduler": {"type": "MultiStepLR", "milestones": [3, 5]},
+    }
     whole = build_model(options(tmp_path, **changes))
     train(whole, 3)
     whole.validation(loader(KitSet()), 3, None)
@@ -246,7 +258,18 @@ def test_weights_files_hold_both_sections_and_the_state_what_resuming_needs(tmp_
     assert list(load_weights(tmp_path / "models" / "net_g_1.pth")) == ["params", "params_ema"]
     assert [path.name for path in (tmp_path / "training_states").iterdir()] == ["1.state"]
     state = load_state(tmp_path / "training_states" / "1.state")
-    expected = {"version", "epoch", "iter", "optimizers", "schedulers", "scaler", "best", "channels_last", "world_size", "run"}
+    expected = {
+        "version",
+        "epoch",
+        "iter",
+        "optimizers",
+        "schedulers",
+        "scaler",
+        "best",
+        "channels_last",
+        "world_size",
+        "run",
+    }
     assert set(state) == expected and state["run"] == {"position": 12} and (state["epoch"], state["iter"]) == (2, 1)
 
 
@@ -278,5 +301,3 @@ def test_several_gpus_without_a_launcher_point_to_torchrun() -> None:
     with logged() as messages:
         build_model(options(num_gpu=4, device="cpu"))
     assert any("torchrun --nproc_per_node=4" in message for message in messages)
-
-

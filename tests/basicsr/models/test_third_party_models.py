@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from basicsr.engine.checkpoint import load_state, load_weights
-from basicsr.models.sr_model import SRModel
 from torch import nn
 
+from basicsr.engine.checkpoint import load_state, load_weights
+from basicsr.models.sr_model import SRModel
 from tests.basicsr.models.model_kit import KitSet, batch, loader, logged, options
 
 
