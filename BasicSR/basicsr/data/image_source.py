@@ -31,6 +31,10 @@ class SourceImage(Protocol):
         """Return ``(h, w, 3)`` RGB uint8 or uint16 of the box (top, left, height, width), or of the whole image."""
         ...
 
+    def points(self, step: int) -> np.ndarray:
+        """Return every ``step``-th pixel in both directions; cheap from a store, a whole decode from a file."""
+        ...
+
 
 class ImageSource(Protocol):
     """Opens images by path or key."""
@@ -93,6 +97,9 @@ class _ArrayImage:
         top, left, height, width = box
         return self.pixels[top : top + height, left : left + width].copy()
 
+    def points(self, step: int) -> np.ndarray:
+        return self.pixels[::step, ::step].copy()
+
 
 class _EncodedImage:
     def __init__(self, source: EncodedSource, key: str, content: bytes) -> None:
@@ -107,6 +114,9 @@ class _EncodedImage:
         pixels = decode_image(self._content, name, source.note, None, self._header)
         source.cache.put((source.client_key, self._key), pixels)
         return _ArrayImage(pixels).read(box) if box is not None else pixels.copy()
+
+    def points(self, step: int) -> np.ndarray:
+        return np.ascontiguousarray(self.read()[::step, ::step])
 
 
 class EncodedSource:

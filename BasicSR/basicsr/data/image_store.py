@@ -84,6 +84,10 @@ class StoredImage:
         top, left, height, width = box or (0, 0, self.height, self.width)
         return np.array(self._pixels[top : top + height, left : left + width])
 
+    def points(self, step: int) -> np.ndarray:
+        """Return every ``step``-th pixel in both directions."""
+        return np.array(self._pixels[::step, ::step])
+
 
 class ImageStore:
     """An existing store, opened for reading.

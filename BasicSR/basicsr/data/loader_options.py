@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class LoaderOptions:
     batch_size_per_gpu: int = 1
     num_worker_per_gpu: int = 0
     dataset_enlarge_ratio: float = 1
-    prefetch_mode: str | None = None
+    prefetch_mode: Literal["cpu", "cuda"] | None = None
     num_prefetch_queue: int = 1
     pin_memory: bool = False
     persistent_workers: bool = False

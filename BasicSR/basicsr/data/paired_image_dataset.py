@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -68,7 +68,7 @@ class PairedImageOptions:
     use_hflip: bool | None = None
     use_rot: bool = False
     use_flip: bool | None = None
-    color: str | None = None
+    color: Literal["y"] | None = None
     mean: list[float] | None = None
     std: list[float] | None = None
     pad_small: bool | None = None

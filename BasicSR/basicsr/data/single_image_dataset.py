@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch.utils import data
@@ -46,7 +46,7 @@ class SingleImageOptions:
     dataroot_lq: str
     io_backend: Mapping[str, Any] | None = None
     meta_info_file: str | None = None
-    color: str | None = None
+    color: Literal["y"] | None = None
     mean: list[float] | None = None
     std: list[float] | None = None
     phase: str = "test"

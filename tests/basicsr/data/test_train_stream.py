@@ -78,7 +78,7 @@ def test_order_and_draws_follow_manual_seed() -> None:
     "keys",
     [
         {"num_worker_per_gpu": 1},
-        {"num_worker_per_gpu": 3},
+        {"num_worker_per_gpu": 2},
         {"prefetch_mode": "cpu"},
         {"prefetch_mode": "cpu", "num_worker_per_gpu": 2, "num_prefetch_queue": 3},
         {"prefetch_mode": "cuda"},
