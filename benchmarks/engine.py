@@ -63,10 +63,11 @@ UPSTREAM_RUNNER = """
                 return lambda target: target
         import basicsr.utils.registry as registry
         kept, registry.ARCH_REGISTRY = registry.ARCH_REGISTRY, Unregistered()
-        spec = importlib.util.spec_from_file_location("our_nafnet", network)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["our_nafnet"] = module
-        spec.loader.exec_module(module)
+        for name in ("norm", "local_pool", "nafnet_arch"):
+            full = "basicsr.archs." + name
+            spec = importlib.util.spec_from_file_location(full, network + "/" + name + ".py")
+            module = sys.modules[full] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
         registry.ARCH_REGISTRY = kept
         kept.register(module.NAFNet)
     from basicsr.train import train_pipeline
@@ -95,6 +96,8 @@ def write_options(path: Path, data: Path, name: str, iterations: int, args: argp
         "scale": 1,
         "num_gpu": 0,
         "manual_seed": 0,
+        # The old engine ignores keys that it does not know.
+        "channels_last": yaml.safe_load(args.channels_last),
         "datasets": {
             "train": {
                 "name": "bench",
@@ -160,7 +163,7 @@ def commands(folder: Path, args: argparse.Namespace) -> dict[str, dict[int, list
     """The engines to compare: label -> {number of iterations: command}."""
     runner = folder / "upstream_runner.py"
     runner.write_text(textwrap.dedent(UPSTREAM_RUNNER), encoding="utf-8")
-    ours_network = ROOT / "BasicSR" / "basicsr" / "archs" / "nafnet_arch.py"
+    ours_network = ROOT / "BasicSR" / "basicsr" / "archs"
     result: dict[str, dict[int, list[str]]] = {"ours": {}}
     for count in (args.short, args.long):
         path = folder / f"ours_{count}.yml"
@@ -189,6 +192,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128, help="crop edge in pixels (default 128)")
     parser.add_argument("--width", type=int, default=16, help="width of the NAFNet (default 16)")
     parser.add_argument("--threads", type=int, default=1, help="OMP_NUM_THREADS of both engines (default 1)")
+    parser.add_argument(
+        "--channels-last", default="auto", choices=["auto", "true", "false"], help="ours (default auto)"
+    )
     args = parser.parse_args()
     if args.long <= args.short:
         parser.error("--long must be larger than --short")

@@ -54,10 +54,10 @@ class NAFBlock(nn.Module):
 
     def forward(self, inp: Tensor) -> Tensor:
         """``(N, c, H, W)`` to the same shape."""
-        x = self.sg(self.conv2(self.conv1(self.norm1(inp))))
-        y = inp + self.dropout1(_scaled_conv(self.conv3, x * self.sca(x), self.beta))
-        x = self.sg(self.conv4(self.norm2(y)))
-        return y + self.dropout2(_scaled_conv(self.conv5, x, self.gamma))
+        x = self.sg(self.conv2(_pointwise(self.conv1, self.norm1(inp))))
+        y = inp + self.dropout1(_pointwise(self.conv3, x * self.sca(x), self.beta))
+        x = self.sg(_pointwise(self.conv4, self.norm2(y)))
+        return y + self.dropout2(_pointwise(self.conv5, x, self.gamma))
 
 
 @ARCH_REGISTRY.register()
@@ -206,11 +206,18 @@ class NAFNetLocal(NAFNet):
                 block.sca[0] = LocalAvgPool2d.for_crop((sizes[0], sizes[1]), crop, fast=fast)
 
 
-def _scaled_conv(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
-    """``conv(x) * scale`` for a 1x1 convolution with a bias and a scale ``(1, C, 1, 1)``."""
-    # Scaling the few weights instead of every pixel saves a twelfth of a training step on the CPU.
-    bias = None if conv.bias is None else conv.bias * scale.flatten()
-    return F.conv2d(x, conv.weight * scale.view(-1, 1, 1, 1), bias)
+def _pointwise(conv: nn.Conv2d, x: Tensor, scale: Tensor | None = None) -> Tensor:
+    """``conv(x) * scale`` for a 1x1 convolution and a scale ``(1, C, 1, 1)``."""
+    weight, bias = conv.weight, conv.bias
+    if scale is not None:
+        # Scaling the few weights instead of every pixel saves a twelfth of a training step on the CPU.
+        weight = weight * scale.view(-1, 1, 1, 1)
+        bias = None if bias is None else bias * scale.flatten()
+    # On the CPU a matrix product over pixels is faster than torch's 1x1 convolution, another fifteenth of a step. On a
+    # GPU, and in a graph that is exported or compiled, the convolution says the same with less.
+    if x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+    return F.conv2d(x, weight, bias)
 
 
 def _blocks(channels: int, number: int) -> nn.Sequential:
