@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import importlib.util
-import logging
 import os
 import random
 from collections.abc import Mapping
@@ -147,21 +146,23 @@ def resolve_paths(opt: dict[str, Any], root: Path, is_train: bool) -> None:
         paths["training_states"] = os.path.join(run, "training_states")
 
 
-def resolve_num_gpu(opt: dict[str, Any]) -> None:
-    """Turn ``num_gpu`` into the number of GPUs that this machine really gives the run; in place."""
+def resolve_num_gpu(opt: dict[str, Any]) -> str | None:
+    """Turn ``num_gpu`` into the number of GPUs that this machine really gives the run; in place.
+
+    Returns:
+        A warning if there are fewer than asked for.
+    """
     wanted = opt["num_gpu"]
     if wanted == 0 or opt["device"] == "cpu":
         opt["num_gpu"] = 0
-        return
+        return None
     import torch
 
     available = torch.cuda.device_count() or int(torch.backends.mps.is_available())
-    if wanted == "auto":
-        opt["num_gpu"] = available
-    elif wanted > available:
-        logger = logging.getLogger("basicsr")
-        logger.warning("num_gpu: %d asked for, %d available: using %d", wanted, available, available)
-        opt["num_gpu"] = available
+    if wanted != "auto" and wanted <= available:
+        return None
+    opt["num_gpu"] = available
+    return None if wanted == "auto" else f"num_gpu: {wanted} asked for, {available} available: using {available}"
 
 
 def draw_seed() -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from basicsr.engine.errors import UserError
-from basicsr.engine.options_yaml import Entry, LoadedFile, Place, Problem, entry_of, parse_value, read_file
+from basicsr.engine.options_yaml import Entry, LoadedFile, Place, entry_of, parse_value, read_file
 
 
 def load_options(path: Path | str, force: Sequence[str] = ()) -> LoadedFile:
@@ -114,15 +114,3 @@ def _index(entry: Entry, name: str, place: Place) -> int:
         return int(name)
     count = len(entry.value)
     raise UserError(f"{place}: '{name}' is no position in a list of {count}; write the whole list: key=[a, b]")
-
-
-def duplicate_force_problems(force: Sequence[str]) -> list[Problem]:
-    """Report keys that are forced twice with different values."""
-    seen: dict[str, str] = {}
-    problems = []
-    for argument in force:
-        keys = argument.partition("=")[0]
-        if seen.setdefault(keys, argument) != argument:
-            place = Place(f"--force_yml {argument}")
-            problems.append(Problem(place, keys.replace(":", "."), f"also forced by '{seen[keys]}'; keep one"))
-    return problems

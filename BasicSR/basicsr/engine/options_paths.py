@@ -18,8 +18,8 @@ Data: every dataset folder holds image files; a pair has the same name in dataro
   The layout is described in datasets/README.md. To try without photographs of your own:
   python tools/make_demo_data.py   writes pairs for options/demo/*.yml (make demo also trains and reports)."""
 WEIGHTS_HINT = """\
-Weights: put the file there, or name another one with --force_yml path:pretrain_network_g=FILE,
-  or write ~ to start from random weights."""
+Weights: put the file there, or name another one: --force_yml path:pretrain_network_g=FILE
+  (~ instead of FILE starts from random weights)."""
 
 
 def check_paths(
@@ -42,11 +42,13 @@ def check_paths(
 def _check_data(checker: Checker, top: Entry, datasets: Mapping[str, Any]) -> bool:
     missing = False
     for name, dataset in datasets.items():
+        if ((dataset or {}).get("io_backend") or {}).get("type") == "memcached":
+            continue  # its paths are keys of a server
         for key, value in (dataset or {}).items():
             if not str(key).startswith(DATA_PATH_PREFIXES):
                 continue
             for path in value if isinstance(value, list) else [value]:
-                if not isinstance(path, str) or Path(absolute(path, checker.root)).exists():
+                if not isinstance(path, str) or "://" in path or Path(absolute(path, checker.root)).exists():
                     continue
                 entry = find(top, "datasets", name, key)
                 message = _data_message(str(key), Path(absolute(path, checker.root)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import os
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -13,6 +13,8 @@ from typing import IO, Any
 
 import yaml
 
+from basicsr.engine.errors import UserError
+from basicsr.engine.options_check import Report
 from basicsr.engine.options_fill import (
     apply_debug_mode,
     draw_seed,
@@ -23,6 +25,7 @@ from basicsr.engine.options_fill import (
 from basicsr.engine.options_merge import load_options
 from basicsr.engine.options_sections import check_options
 from basicsr.engine.options_yaml import parse_value, read_file, read_yaml
+from basicsr.utils.logger import get_root_logger
 
 EPILOG = """\
 examples
@@ -65,8 +68,6 @@ def yaml_load(f: str | Path | IO[str]) -> dict[str, Any]:
     Raises:
         UserError: It is not a valid option file, or a key is written twice.
     """
-    from basicsr.engine.errors import UserError
-
     if isinstance(f, Path) or (isinstance(f, str) and "\n" not in f and Path(f).is_file()):
         loaded = read_file(Path(f))
     else:
@@ -137,9 +138,8 @@ def parse_options(root_path: str | Path, is_train: bool = True) -> tuple[dict[st
     root = Path(root_path).resolve()
     loaded = load_options(args.opt, args.force_yml or ())
     report = check_options(loaded, root, is_train, auto_resume=args.auto_resume)
-    report.raise_errors()
-    for warning in report.warnings:
-        logging.getLogger("basicsr").warning("%s", warning)
+    _refuse_errors(report)
+    warnings = [str(warning) for warning in report.warnings]
     opt = fill_defaults(report.values, is_train)
     if args.debug and not opt["name"].startswith("debug"):
         opt["name"] = "debug_" + opt["name"]
@@ -148,10 +148,22 @@ def parse_options(root_path: str | Path, is_train: bool = True) -> tuple[dict[st
     if is_train:
         apply_debug_mode(opt)
     resolve_paths(opt, root, is_train)
-    resolve_num_gpu(opt)
+    warnings.append(resolve_num_gpu(opt) or "")
     _start_processes(opt, args.launcher)
+    # From here on this process knows its rank, so that only the first one speaks.
+    logger = get_root_logger()
+    for warning in filter(None, warnings):
+        logger.warning("%s", warning)
     _seed(opt)
     return opt, args
+
+
+def _refuse_errors(report: Report) -> None:
+    """Stop if there are errors. Every process finds the same ones; the first shows them."""
+    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
+    if report.errors and rank != "0":
+        raise UserError("the options are wrong; the first process (rank 0) says what")
+    report.raise_errors()
 
 
 def _start_processes(opt: dict[str, Any], launcher: str) -> None:
@@ -175,7 +187,7 @@ def _seed(opt: dict[str, Any]) -> None:
 
             seed = distributed.broadcast_object(seed)
         opt["manual_seed"] = seed
-        logging.getLogger("basicsr").info("manual_seed: %d (drawn; write it into the file to repeat this run)", seed)
+        get_root_logger().info("manual_seed: %d (drawn; write it into the file to repeat this run)", seed)
     from basicsr.utils.misc import set_random_seed
 
     set_random_seed(opt["manual_seed"] + opt["rank"])

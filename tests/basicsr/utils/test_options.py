@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from basicsr.engine import distributed
 from basicsr.engine.errors import UserError
 from basicsr.utils import options
 from basicsr.utils.options import copy_opt_file, dict2str, ordered_yaml, parse_options, yaml_load
@@ -128,6 +129,19 @@ def test_upstream_bare_key_errors_are_defaults_or_messages(parse: Parse) -> None
 def test_everything_wrong_is_one_user_error(parse: Parse) -> None:
     with pytest.raises(UserError, match=r"2 mistakes in the options \(nothing was started\)"):
         parse("--force_yml", "sclae=1", "train:ema_decai=3")
+
+
+def test_of_several_processes_only_the_first_lists_the_mistakes(parse: Parse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(UserError, match="^the options are wrong; the first process"):
+        parse("--force_yml", "sclae=1")
+
+
+def test_nccl_in_a_file_does_not_stop_a_run_on_the_cpu(parse: Parse, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(distributed, "init", lambda launcher, backend, *rest: bool(seen.append(backend)))
+    parse(dist_params={"backend": "nccl", "port": 29500})
+    assert seen == ["auto"]
 
 
 def test_options_are_not_changed_by_building_from_them(parse: Parse) -> None:
