@@ -88,7 +88,7 @@ def report(best: dict[str, tuple[float, float]], figures: dict[str, tuple[float,
         [
             *lines,
             "",
-            "From 8-bit sRGB to the difference of every pixel, its mean and its 95th percentile; fastest of the repeats.",
+            "From 8-bit sRGB to the difference of every pixel, its mean and its p95; fastest of the repeats.",
             f"All figures of `plugins.color_fidelity.fidelity.measure`, SSIM included, take {cpu:.2f} CPU-seconds.",
             "",
         ]

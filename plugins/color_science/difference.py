@@ -13,6 +13,9 @@ from torch import Tensor
 
 from plugins.color_science.numeric import full_precision, safe_hypot, safe_sqrt, split_channels
 
+GREY_CHROMA = 5e-4
+"""C*ab up to which a single-precision colour counts as grey: above rounding, below one step of a 16-bit image."""
+
 
 @full_precision
 def delta_e76(lab1: Tensor, lab2: Tensor) -> Tensor:
@@ -66,7 +69,10 @@ def delta_e2000(lab1: Tensor, lab2: Tensor, k_l: float = 1.0, k_c: float = 1.0, 
     stretch = 1.5 - 0.5 * _saturating((safe_hypot(a1, b1) + safe_hypot(a2, b2)) / 2)
     a1, a2 = a1 * stretch, a2 * stretch
     c1, c2 = safe_hypot(a1, b1), safe_hypot(a2, b2)
-    sine, cosine, d_hue = _hue_terms(_direction(a1, b1, c1), _direction(a2, b2, c2), safe_sqrt(c1 * c2))
+    # Rounding gives grey a chroma and with it an arbitrary hue; the formula's rule for chroma 0 is meant for it too.
+    grey = 1e-9 if c1.dtype == torch.float64 else GREY_CHROMA
+    h1, h2 = (torch.where(c > grey, c, torch.zeros_like(c)) for c in (c1, c2))
+    sine, cosine, d_hue = _hue_terms(_direction(a1, b1, h1), _direction(a2, b2, h2), safe_sqrt(h1 * h2))
     c_mean = (c1 + c2) / 2
     l_offset = ((l1 + l2) / 2 - 50) ** 2
     s_l = 1 + 0.015 * l_offset / (20 + l_offset).sqrt()
@@ -86,8 +92,11 @@ def _saturating(chroma: Tensor) -> Tensor:
 
 
 def _direction(a: Tensor, b: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-    divisor = torch.where(length > 0, length, torch.ones_like(length))
-    return a / divisor, b / divisor
+    """Unit vector; (0, 0) where ``length`` is 0."""
+    defined = length > 0
+    divisor = torch.where(defined, length, torch.ones_like(length))
+    zero = torch.zeros_like(length)
+    return torch.where(defined, a / divisor, zero), torch.where(defined, b / divisor, zero)
 
 
 def _hue_terms(
@@ -99,14 +108,14 @@ def _hue_terms(
     length = safe_hypot(x, y)
     tolerance = 1e-12 if length.dtype == torch.float64 else 1e-6
     opposite = (length < tolerance) & (scale > 0)
-    # Of two opposite hues the mean is 90° above the one in [0°, 180°), and Δh' is +180° when that one is the first.
-    first_lower = (y1 > 0) | ((y1 == 0) & (x1 > 0))
+    # Of two opposite hues the mean is 90° above the smaller one, and Δh' is +180° when that one is the first.
+    first_lower = (y1 > 0) | ((y1 == 0) & ((x1 > 0) | (y2 < 0)))
     side = torch.where(first_lower, torch.ones_like(x), -torch.ones_like(x))
     x = torch.where(opposite, -y1 * side, x)
     y = torch.where(opposite, x1 * side, y)
     length = torch.where(opposite, torch.ones_like(length), length)
     divisor = torch.where(length > 0, length, torch.ones_like(length))
-    cross = x1 * y2 - y1 * x2
+    cross = x1 * (y2 - y1) - y1 * (x2 - x1)
     near = x1 * x2 + y1 * y2 > 0
     # For hues less than 90° apart the cross product is smooth through zero and carries the sign; beyond, the distance
     # of the unit vectors is the accurate one.
@@ -131,10 +140,11 @@ def _shifted(cosine: Tensor, sine: Tensor, degrees: float) -> Tensor:
 
 
 def _rotation_angle(sine: Tensor, cosine: Tensor) -> Tensor:
-    """Δθ in radians. Wrapping the distance from 275° changes it by less than 1e-20."""
+    """Δθ in radians. The published distance from 275° is not circular: a mean hue of 1° is 274° away, not 86°."""
     centre_sine, centre_cosine = math.sin(math.radians(275)), math.cos(math.radians(275))
     off_sine = sine * centre_cosine - cosine * centre_sine
     off_cosine = cosine * centre_cosine + sine * centre_sine
     undefined = (sine == 0) & (cosine == 0)
     offset = torch.atan2(off_sine, torch.where(undefined, torch.ones_like(off_cosine), off_cosine))
+    offset = torch.where(offset >= math.radians(85), offset - 2 * math.pi, offset)
     return math.radians(30) * torch.exp(-((torch.rad2deg(offset) / 25) ** 2))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from plugins.color_science.difference import GREY_CHROMA
 from plugins.color_science.fast_reference import BLOCK, CHROMA_EDGES, HISTOGRAM_BINS, HISTOGRAM_WIDTH
 from plugins.color_science.spaces import D65_WHITE, LAB_EPSILON, LAB_KAPPA, RGB_TO_XYZ
 
@@ -54,10 +55,11 @@ _COS63, _SIN63 = _F(math.cos(math.radians(63))), _F(math.sin(math.radians(63)))
 _COS275, _SIN275 = _F(math.cos(math.radians(275))), _F(math.sin(math.radians(275)))
 _GAUSS = _F(math.degrees(2) / 25 / 4)
 _SIXTY = _F(math.radians(60))
+_FULL_TURN = _F(math.tan(math.radians(85 / 2)))
 _T1, _T2, _T3, _T4 = _F(0.17), _F(0.24), _F(0.32), _F(0.20)
 _E2, _E3, _E4, _E5, _E6, _E7 = (_F(1 / math.factorial(n)) for n in range(2, 8))
 _S3, _S5, _S7 = _F(1 / 6), _F(1 / 120), _F(1 / 5040)
-_TINY, _OPPOSITE, _NARROW = _F(1e-20), _F(1e-6), _F(1e-6)
+_TINY, _OPPOSITE, _NARROW, _GREY = _F(1e-20), _F(1e-6), _F(1e-6), _F(GREY_CHROMA)
 _P25, _P50, _P20, _P015, _P045, _P15 = _F(1 / 25), _F(50), _F(20), _F(0.015), _F(0.045), _F(1.5)
 _EDGE0, _EDGE1, _EDGE2 = (_F(value) for value in CHROMA_EDGES)
 _PER_BIN = _F(1 / HISTOGRAM_WIDTH)
@@ -109,7 +111,7 @@ def _hue_weight(s: Any, c: Any) -> Any:
 
 @_inline
 def _rotation_sine(s: Any, c: Any) -> Any:
-    """sin(2 Δθ); beyond 90° from 275° Δθ is below 1e-4 degrees and is held there."""
+    """sin(2 Δθ). More than 90° below 275°, Δθ is less than 1e-4 degrees and is held there; from 360° on it is 0."""
     off_sine = s * _COS275 - c * _SIN275
     off_cosine = c * _COS275 + s * _SIN275
     t = off_sine / max(_ONE + off_cosine, _NARROW)
@@ -122,7 +124,7 @@ def _rotation_sine(s: Any, c: Any) -> Any:
     e2 = e * e
     e4 = e2 * e2
     e8 = e4 * e4
-    x = _SIXTY * e8 * e8
+    x = _ZERO if t >= _FULL_TURN else _SIXTY * e8 * e8
     x2 = x * x
     return x * (_ONE - x2 * (_S3 - x2 * (_S5 - x2 * _S7)))
 
@@ -134,17 +136,19 @@ def _difference(l1: Any, a1: Any, b1: Any, l2: Any, a2: Any, b2: Any) -> Any:
     a1 = a1 * stretch
     a2 = a2 * stretch
     c1, c2 = np.sqrt(a1 * a1 + b1 * b1), np.sqrt(a2 * a2 + b2 * b2)
-    x1, y1 = a1 / max(c1, _TINY), b1 / max(c1, _TINY)
-    x2, y2 = a2 / max(c2, _TINY), b2 / max(c2, _TINY)
+    inverse1 = _ONE / c1 if c1 > _GREY else _ZERO
+    inverse2 = _ONE / c2 if c2 > _GREY else _ZERO
+    x1, y1 = a1 * inverse1, b1 * inverse1
+    x2, y2 = a2 * inverse2, b2 * inverse2
     x, y = x1 + x2, y1 + y2
     length = np.sqrt(x * x + y * y)
-    product = c1 * c2
-    side = _ONE if (y1 > _ZERO) | ((y1 == _ZERO) & (x1 > _ZERO)) else -_ONE
+    product = c1 * c2 if (c1 > _GREY) & (c2 > _GREY) else _ZERO
+    side = _ONE if (y1 > _ZERO) | ((y1 == _ZERO) & ((x1 > _ZERO) | (y2 < _ZERO))) else -_ONE
     opposite = (length < _OPPOSITE) & (product > _ZERO)
     inverse = _ONE / max(length, _TINY)
     cosine = -y1 * side if opposite else x * inverse
     sine = x1 * side if opposite else y * inverse
-    cross = x1 * y2 - y1 * x2
+    cross = x1 * (y2 - y1) - y1 * (x2 - x1)
     sign = side if opposite else (-_ONE if cross < _ZERO else _ONE)
     apart = np.sqrt((x2 - x1) * (x2 - x1) + (y2 - y1) * (y2 - y1))
     near = x1 * x2 + y1 * y2 > _ZERO
