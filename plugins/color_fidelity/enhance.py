@@ -1,8 +1,9 @@
 """Photo enhancement: a trained network over a photo or a folder of photos."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,15 +22,22 @@ COMPARE_ENDING = "_compare"
 
 @dataclass(frozen=True)
 class Job:
-    """One photo to enhance, and where to."""
+    """One photo to enhance, and where to.
+
+    Attributes:
+        source: The photo.
+        target: The file to write.
+        label: Beginning of the name of its before/after sheet; None: the target's name without its ending.
+    """
 
     source: Path
     target: Path
+    label: str | None = None
 
     @property
     def sheet(self) -> Path:
         """Where the before/after sheet goes."""
-        return self.target.with_name(f"{self.target.stem}{COMPARE_ENDING}.jpg")
+        return self.target.with_name(f"{self.label or self.target.stem}{COMPARE_ENDING}.jpg")
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,12 @@ def plan_jobs(source: Path, output: Path, recursive: bool = False, suffix: str |
         raise UserError(f"{source}: no such photo or folder")
     if not jobs:
         raise UserError(f"{source}: no images in it{'' if recursive else ' (sub-folders are taken with --recursive)'}")
+    _refuse_collisions(jobs)
+    stems = Counter(job.target.with_suffix("") for job in jobs)
+    return [job if stems[job.target.with_suffix("")] == 1 else replace(job, label=job.target.name) for job in jobs]
+
+
+def _refuse_collisions(jobs: Sequence[Job]) -> None:
     owners: dict[Path, Path] = {}
     for job in jobs:
         if job.target.resolve() == job.source.resolve():
@@ -73,7 +87,6 @@ def plan_jobs(source: Path, output: Path, recursive: bool = False, suffix: str |
         other = owners.setdefault(job.target, job.source)
         if other != job.source:
             raise UserError(f"{other} and {job.source} would both become {job.target}; rename one")
-    return jobs
 
 
 def _renamed(target: Path, suffix: str | None) -> Path:

@@ -39,6 +39,13 @@ def test_jobs_of_a_folder(tmp_path: Path) -> None:
     assert [str(job.target.relative_to(tmp_path / "out")) for job in jobs] == ["a.tif", "b.tif", "sub/c.tif"]
 
 
+def test_photos_of_one_stem_have_sheets_of_their_own(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", "b.png"):
+        save(tmp_path / "in" / name)
+    jobs = plan_jobs(tmp_path / "in", tmp_path / "out")
+    assert [job.sheet.name for job in jobs] == ["a.jpg_compare.jpg", "a.png_compare.jpg", "b_compare.jpg"]
+
+
 def test_jobs_of_one_photo(tmp_path: Path) -> None:
     photo = save(tmp_path / "a.png")
     assert plan_jobs(photo, tmp_path / "out") == [Job(photo, tmp_path / "out" / "a.png")]
