@@ -1,8 +1,8 @@
 """Writes the demo's paired data: real photographs as targets, the camera's view of them before the edit as inputs.
 
 Layout, under one folder: ``<split>/gt/<name>.png``, ``<split>/lq/<name>.png`` for the splits train, val, val_color,
-test and stress; ``train/all.txt`` and ``train/colorful.txt`` (target lists, see ``write_lists``), ``manifest.csv`` (what
-was done to which photo, and whose it is) and ``contact_sheet.png``.
+test and stress; ``train/all.txt`` and ``train/colorful.txt`` (target lists, see ``write_lists``), ``manifest.csv``
+(what was done to which photo, and whose it is) and ``contact_sheet.png``.
 """
 
 from __future__ import annotations
