@@ -163,7 +163,7 @@ class LossSet(nn.Module):
             **context: Handed on to losses that take keywords.
 
         Returns:
-            The sum to back-propagate, a scalar, and the detached values on the prediction's device: ``<name>`` for a loss,
+            The sum to back-propagate, a scalar, and the detached values on its device: ``<name>`` for a loss and
             ``<name>/<part>`` for its parts. A loss outside its time is not computed and not listed.
         """
         total = pred.new_zeros(())

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from basicsr.engine import distributed
 from basicsr.engine.errors import NonFiniteError, UserError
 
 POLICIES = ("stop", "skip")
@@ -35,8 +36,9 @@ class StepRecord:
         names: The files of its batch.
         parts: Loss parts, on the device.
         norm: Gradient norm before clipping, on the device.
-        loss_bad: Whether the loss was NaN or infinite, on the device.
+        loss_bad: Whether the loss was NaN or infinite in any process, on the device.
         grad_bad: Whether a gradient was, on the device.
+        own_bad: Whether the loss was in this process, on the device.
     """
 
     iteration: int
@@ -45,10 +47,17 @@ class StepRecord:
     norm: Tensor
     loss_bad: Tensor
     grad_bad: Tensor
+    own_bad: Tensor
+
+    def elsewhere(self) -> bool:
+        """Whether it was another process's batch that was bad."""
+        return bool(self.loss_bad) and not bool(self.own_bad)
 
     def describe(self) -> str:
         """The step in one paragraph: what was not finite, the loss parts, the files."""
         what = "the loss" if bool(self.loss_bad) else "a gradient"
+        if self.elsewhere():
+            return f"iteration {self.iteration}: {what} is not finite in another process, which names the files"
         parts = ", ".join(f"{key}: {float(value):.4e}" for key, value in self.parts.items()) or "no losses"
         names = [str(name) for name in self.names]
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
@@ -134,7 +143,9 @@ class NonFiniteGuard:
                 "learning rate, set train.grad_clip, or set train.non_finite: skip to leave such batches out."
             )
         self.skipped += 1
-        logger.warning("Step skipped (%d so far): %s", self.skipped, record.describe())
+        # Processes other than the first one show errors only; the one with the bad batch has to be heard.
+        level = logging.ERROR if bool(record.own_bad) and not distributed.is_main() else logging.WARNING
+        logger.log(level, "Step skipped (%d so far): %s", self.skipped, record.describe())
 
 
 def _sentence(record: StepRecord) -> str:

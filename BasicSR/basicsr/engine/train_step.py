@@ -133,12 +133,13 @@ class TrainStep:
             self.scaler.unscale_(self.optimizer)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = grad_norm(parameters, self.grad_clip)
-        flags = torch.stack([~torch.isfinite(total).reshape(()), ~torch.isfinite(norm).to(total.device).reshape(())])
+        finite = torch.stack([torch.isfinite(value.to(total.device)).reshape(()) for value in (total, norm)])
+        flags = own = ~finite
         if distributed.get_world_size() > 1:  # all processes must decide alike
             shared = flags.to(torch.int32)
             dist.all_reduce(shared, op=dist.ReduceOp.MAX)
             flags = shared.bool()
-        return StepRecord(iteration, names, parts, norm, flags[0], flags[1])
+        return StepRecord(iteration, names, parts, norm, flags[0], flags[1], own[0])
 
     def _step(self, record: StepRecord) -> bool:
         """Move the weights unless the step is bad; returns False when the host knows that they did not move."""

@@ -24,6 +24,7 @@ def work(folder: Path, world: int) -> dict[str, Any]:
         dist=world > 1,
         train__accum_iter=2,
         train__ema_decay=0.5,
+        train__non_finite="skip",
         network_g={"type": "KitNet", "unused": True},
     )
     opt["train"]["color_opt"] = {"type": "KitPartsLoss"}
@@ -35,6 +36,10 @@ def work(folder: Path, world: int) -> dict[str, Any]:
         model.feed_data({key: value[rank::world] for key, value in whole.items()})
         model.optimize_parameters(current_iter)
         logs.append(dict(model.get_current_log()))
+    whole = batch(8, seed=4)
+    whole["lq"][3] = float("nan")  # of two processes, the second one's share
+    model.feed_data({key: value[rank::world] for key, value in whole.items()})
+    model.optimize_parameters(4)
     model.validation(loader(KitSet(5)), 3, None, True)
     net = model.get_bare_model(model.net_g)
     return {
@@ -44,6 +49,7 @@ def work(folder: Path, world: int) -> dict[str, Any]:
         "psnr": model.metric_results["psnr"],
         "images": sorted(path.name for path in folder.rglob("*.png")),
         "due": model.best_checkpoint_due,
+        "skipped": model.tb_scalars()["skipped_steps"],
     }
 
 

@@ -64,3 +64,7 @@ def test_validation_is_shared_out_and_gathered(results: tuple[dict[str, Any], li
     assert two[0]["psnr"] == two[1]["psnr"] == pytest.approx(one["psnr"], rel=1e-5)
     assert two[0]["images"] == one["images"] and len(one["images"]) == 10
     assert two[0]["due"] and two[1]["due"]
+
+
+def test_a_bad_batch_in_one_process_is_skipped_by_both(results: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
+    assert results[0]["skipped"] == results[1][0]["skipped"] == results[1][1]["skipped"] == 1
