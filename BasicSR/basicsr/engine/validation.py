@@ -71,7 +71,7 @@ class Validation:
     def run(self) -> None:
         """Validate, and leave the results in the model, the log and TensorBoard."""
         world, rank = distributed.get_world_size(), distributed.get_rank()
-        loader = shard(self.dataloader, rank, world)
+        loader = shard(self.dataloader, rank, world, int(self.val_opt.get("num_worker") or 0))
         state = rng.capture()  # a loader draws a seed: whether one validates must not change the training
         with _quiet_wrappers(self.model):
             measured = list(self._measure_all(loader, rank, world))
@@ -181,21 +181,27 @@ def _compares(metric_type: str) -> bool:
     return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
-def shard(loader: Any, rank: int, world: int) -> Any:
-    """Every ``world``-th image of a set, from ``rank`` on, read like the whole set is.
+def shard(loader: Any, rank: int, world: int, workers: int = 0) -> Any:
+    """Every ``world``-th image of a set, from ``rank`` on.
 
     Args:
         loader: A DataLoader over the whole set.
         rank: This process.
-        world: How many processes there are; one gets the loader itself.
+        world: How many processes there are.
+        workers: How many processes read the images, if the loader has fewer (``val.num_worker``).
+
+    Returns:
+        A loader; the given one where nothing changes.
     """
-    if world == 1:
+    workers = max(workers, getattr(loader, "num_workers", 0))
+    if world == 1 and workers == getattr(loader, "num_workers", workers):
         return loader
+    dataset = loader.dataset
     return DataLoader(
-        Subset(loader.dataset, range(rank, len(loader.dataset), world)),
+        Subset(dataset, range(rank, len(dataset), world)) if world > 1 else dataset,
         batch_size=loader.batch_size,
         shuffle=False,
-        num_workers=loader.num_workers,
+        num_workers=workers,
         pin_memory=loader.pin_memory,
         collate_fn=loader.collate_fn,
         worker_init_fn=loader.worker_init_fn,

@@ -256,6 +256,15 @@ def test_shares_of_all_processes_are_the_whole_set() -> None:
     assert shares == [["/data/0.png", "/data/2.png", "/data/4.png"], ["/data/1.png", "/data/3.png"]]
 
 
+def test_workers_read_where_the_options_ask_for_them() -> None:
+    with_workers = shard(loader(KitSet(3)), 0, 1, workers=1)
+    assert with_workers.num_workers == 1 and shard(with_workers, 0, 1, workers=0) is with_workers
+    model = identity()
+    model.opt["val"]["num_worker"] = 1
+    model.validation(loader(KitSet(3)), 1, None, False)
+    assert model.metric_results["psnr"] > 0
+
+
 def test_prefetching_hands_errors_on() -> None:
     def broken() -> Any:
         yield 1
