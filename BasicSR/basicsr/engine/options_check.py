@@ -140,10 +140,10 @@ class Checker:
             if param is not None:
                 self._param(member, param, dotted, values)
             elif schema.accepts_any:
-                values[name] = member.plain()
+                values[str(name)] = member.plain()
             else:
                 self.unknown(member, dotted, [*schema.params, *extra_names], schema.name)
-                values[name] = member.plain()
+                values[str(name)] = member.plain()
         for param in schema.params.values():
             if param.required and not self._is_given(entry, param.name, skip(param.name)):
                 doc = f": {param.doc.rstrip('.')}" if param.doc else ""

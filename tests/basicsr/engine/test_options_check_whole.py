@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
+from basicsr.engine.options_fill import fill_defaults
 from basicsr.engine.options_merge import load_options
 from basicsr.engine.options_sections import check_options
+from basicsr.engine.options_yaml import read_yaml
 from basicsr.utils import registry as registries
-from tests.basicsr.engine.option_cases import Checks, make_check, messages, only
+from tests.basicsr.engine.option_cases import GOOD, Checks, make_check, messages, only
 
 
 @pytest.fixture()
@@ -220,3 +226,33 @@ class TestThirdParty:
 
     def test_a_component_that_takes_any_keyword_is_not_checked(self, check: Checks) -> None:
         assert messages(check(train__pixel_opt={"type": "UncheckedLoss", "whatever": 1, "start_iter": 2})) == []
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Paths of all keys of nested mappings."""
+    for key, member in value.items():
+        yield (*path, key)
+        if isinstance(member, dict):
+            yield from leaves(member, (*path, key))
+
+
+ODD = [None, 0, -1, 1.5, "", "x", True, [], [1, "a"], {}, {"type": 3}, {"type": "L1Loss"}, {1: 2}]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(list(leaves(GOOD))), st.sampled_from(ODD)), min_size=1, max_size=3), st.booleans())
+def test_no_value_in_any_place_makes_the_check_itself_fail(
+    changes: list[tuple[tuple[str, ...], Any]], is_train: bool
+) -> None:
+    opt = copy.deepcopy(GOOD)
+    for path, value in changes:
+        section: Any = opt
+        for key in path[:-1]:
+            section = section.get(key) if isinstance(section, dict) else None
+        if isinstance(section, dict):
+            section[path[-1]] = copy.deepcopy(value)
+    loaded = read_yaml(yaml.dump(opt), "x.yml")
+    report = check_options(loaded, Path("/nonexistent"), is_train)
+    if not [problem for problem in report.errors if "no such" not in problem.message]:
+        filled = fill_defaults(report.values, is_train)
+        assert isinstance(filled["val"]["save_img"], bool) and filled["path"]["param_key_g"]
