@@ -109,7 +109,8 @@ def _hue_terms(
     tolerance = 1e-12 if length.dtype == torch.float64 else 1e-6
     opposite = (length < tolerance) & (scale > 0)
     # Of two opposite hues the mean is 90° above the smaller one, and Δh' is +180° when that one is the first.
-    first_lower = (y1 > 0) | ((y1 == 0) & ((x1 > 0) | (y2 < 0)))
+    half1, half2 = (y1 > 0) | ((y1 == 0) & (x1 > 0)), (y2 > 0) | ((y2 == 0) & (x2 > 0))
+    first_lower = torch.where(half1 ^ half2, half1, (x1 > 0) == half1)
     side = torch.where(first_lower, torch.ones_like(x), -torch.ones_like(x))
     x = torch.where(opposite, -y1 * side, x)
     y = torch.where(opposite, x1 * side, y)

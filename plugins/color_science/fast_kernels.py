@@ -143,7 +143,9 @@ def _difference(l1: Any, a1: Any, b1: Any, l2: Any, a2: Any, b2: Any) -> Any:
     x, y = x1 + x2, y1 + y2
     length = np.sqrt(x * x + y * y)
     product = c1 * c2 if (c1 > _GREY) & (c2 > _GREY) else _ZERO
-    side = _ONE if (y1 > _ZERO) | ((y1 == _ZERO) & ((x1 > _ZERO) | (y2 < _ZERO))) else -_ONE
+    half1 = (y1 > _ZERO) | ((y1 == _ZERO) & (x1 > _ZERO))
+    half2 = (y2 > _ZERO) | ((y2 == _ZERO) & (x2 > _ZERO))
+    side = _ONE if half1 & (not half2) | (half1 == half2) & ((x1 > _ZERO) == half1) else -_ONE
     opposite = (length < _OPPOSITE) & (product > _ZERO)
     inverse = _ONE / max(length, _TINY)
     cosine = -y1 * side if opposite else x * inverse
