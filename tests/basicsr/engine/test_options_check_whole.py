@@ -239,8 +239,11 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 ODD = [None, 0, -1, 1.5, "", "x", True, [], [1, "a"], {}, {"type": 3}, {"type": "L1Loss"}, {1: 2}]
 
 
+CHANGES = st.tuples(st.sampled_from(list(leaves(GOOD))), st.sampled_from(ODD))
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(list(leaves(GOOD))), st.sampled_from(ODD)), min_size=1, max_size=3), st.booleans())
+@given(st.lists(CHANGES, min_size=1, max_size=3), st.booleans())
 def test_no_value_in_any_place_makes_the_check_itself_fail(
     changes: list[tuple[tuple[str, ...], Any]], is_train: bool
 ) -> None:
