@@ -27,6 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, help="folder of photos (default: those of installed packages)")
     parser.add_argument("--tag", default="", help="ending of the folders' names, to keep several demos")
+    parser.add_argument("--size", type=int, default=320, help="largest longer side of a photo (default: 320)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the trainings")
     parser.add_argument("--shots", type=int, default=4, help="versions of each training photo (default: 4)")
     parser.add_argument("--eval-shots", type=int, default=2, help="versions of each other photo (default: 2)")
@@ -43,6 +44,7 @@ def main() -> int:
         root=ROOT,
         photos=args.photos,
         tag=args.tag,
+        size=args.size,
         seed=args.seed,
         shots=args.shots,
         eval_shots=args.eval_shots,

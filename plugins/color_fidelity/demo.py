@@ -60,6 +60,7 @@ class DemoOptions:
         root: The project's root.
         photos: Folder of photos to use instead of the packaged ones.
         tag: Suffix of the data folder, the experiments and the results, so that several demos can stand side by side.
+        size: Largest longer side of a photo, in pixels.
         seed: Seed of the data and of the trainings.
         shots: Versions of each training photo.
         eval_shots: Versions of each other photo.
@@ -72,6 +73,7 @@ class DemoOptions:
     root: Path
     photos: Path | None = None
     tag: str = ""
+    size: int = 320
     seed: int = 0
     shots: int = 4
     eval_shots: int = 2
@@ -155,6 +157,7 @@ def make_data(options: DemoOptions, stages: Stages, say: Say) -> None:
     settings = DemoDataOptions(
         out=options.data,
         photos=options.photos,
+        size=options.size,
         seed=options.seed,
         shots={
             split: options.shots if split == "train" else options.eval_shots
