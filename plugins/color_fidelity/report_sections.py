@@ -237,14 +237,14 @@ def image_table(result: Evaluation, keys: Sequence[str]) -> str:
                 ]
                 lines.append(f"<tr>{''.join(cells)}</tr>")
     heads = "".join(f'<th title="{escape(FIGURES[key].text)}">{escape(heading(key))}</th>' for key in keys)
-    names = "".join(f'<th class="left">{name}</th>' for name in ("image", "run", "set"))
+    titles = "".join(f'<th class="left">{name}</th>' for name in ("image", "run", "set"))
     options = "".join(
         f'<option value="{escape(row)}">{escape(row)}</option>' for row in result.rows if row != TARGET_ROW
     )
     return (
         '<div class="tools"><input id="find" type="search" placeholder="find an image" aria-label="find an image">'
         f'<select id="pick" aria-label="run"><option value="">all runs</option>{options}</select></div>'
-        f'<div class="scroll tall"><table id="images"><thead><tr>{names}{heads}</tr></thead>'
+        f'<div class="scroll tall"><table id="images"><thead><tr>{titles}{heads}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
