@@ -290,3 +290,35 @@ def generate_frame_indices(crt_idx: int, max_frame_num: int, num_frames: int, pa
         below[padding](i) if i < 0 else above[padding](i) if i > last else i
         for i in range(crt_idx - radius, crt_idx + radius + 1)
     ]
+
+
+def generate_gaussian_kernel(kernel_size: int = 13, sigma: float = 1.6) -> np.ndarray:
+    """A normalised Gaussian of ``(kernel_size, kernel_size)``, float64; ``kernel_size`` is odd."""
+    distance = np.arange(kernel_size) - kernel_size // 2
+    line = np.exp(-0.5 * (distance / sigma) ** 2)
+    kernel = np.outer(line, line)
+    return kernel / kernel.sum()
+
+
+def duf_downsample(x: torch.Tensor, kernel_size: int = 13, scale: int = 4) -> torch.Tensor:
+    """Blur with a Gaussian of sigma 0.4 * scale and take every ``scale``-th pixel, as in DUF (Jo et al., CVPR 2018).
+
+    Args:
+        x: Frames, ``(..., C, H, W)`` with H and W multiples of ``scale``.
+        kernel_size: Edge of the kernel, odd.
+        scale: 2, 3 or 4.
+
+    Returns:
+        ``(..., C, H / scale, W / scale)``.
+
+    Raises:
+        UserError: ``scale`` is none of these.
+    """
+    if scale not in (2, 3, 4):
+        raise UserError(f"scale must be 2, 3 or 4, got {scale}.")
+    planes = x.reshape(-1, 1, *x.shape[-2:])
+    margin = kernel_size // 2 + scale * 2
+    padded = torch.nn.functional.pad(planes, [margin] * 4, mode="reflect")
+    kernel = torch.from_numpy(generate_gaussian_kernel(kernel_size, 0.4 * scale)).to(x)
+    small = torch.nn.functional.conv2d(padded, kernel[None, None], stride=scale)[:, :, 2:-2, 2:-2]
+    return small.reshape(*x.shape[:-2], *small.shape[-2:])

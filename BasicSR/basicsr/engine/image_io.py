@@ -25,8 +25,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from basicsr.engine import icc
+from basicsr.engine import image_decoders as decoders
 from basicsr.engine.errors import UserError
-from basicsr.engine.png_rows import PngError, check_png, decode_png_rows
+from basicsr.engine.image_decoders import Box
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 """Endings (lower case) that count as image files."""
@@ -43,9 +44,6 @@ NOTE_TEXTS = {
     "icc-unreadable": "the embedded colour profile cannot be used: pixels are taken as sRGB",
     "cmyk": "CMYK is converted to RGB",
 }
-
-Box = tuple[int, int, int, int]
-"""``(top, left, height, width)`` in pixels of the upright image."""
 
 _ORIENTATION_TAG = 0x0112
 _MODES_16 = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -170,12 +168,13 @@ def decode_image(
     """
     header = header or read_header(content, name)
     note = _ignore if note is None else note
-    raw_box = _box_in_file(box, header, name)
+    try:
+        pixels = _decode_raw(content, header, _box_in_file(box, header, name))
+    except decoders.DecodeError as error:
+        raise UserError(f"{name}: the image is damaged: {error}. Replace or remove the file.") from error
     if header.mode == "CMYK":
         note("cmyk", name)
-        pixels = _decode_cmyk(content, name, header)
-        return _upright(_cut(pixels, raw_box), header, note, name)
-    pixels = _decode_raw(content, name, header, raw_box)
+        return _upright(_cmyk_to_rgb(pixels, header), header, note, name)
     if pixels.dtype == np.uint16:
         note("16-bit", name)
     pixels = _three_channels(pixels, header, note, name)
@@ -232,10 +231,6 @@ def _is_text(content: bytes) -> bool:
     return True
 
 
-def _damaged(name: str, why: str) -> UserError:
-    return UserError(f"{name}: the image is damaged: {why}. Replace or remove the file.")
-
-
 def _box_in_file(box: Box | None, header: ImageHeader, name: str) -> Box | None:
     """Carry a box of the upright image back to the stored, not yet rotated, image."""
     if box is None:
@@ -272,67 +267,19 @@ def _upright(pixels: np.ndarray, header: ImageHeader, note: Note, name: str) -> 
     return np.ascontiguousarray(turned)
 
 
-def _cut(pixels: np.ndarray, box: Box | None) -> np.ndarray:
-    if box is None:
-        return pixels
-    top, left, height, width = box
-    return pixels[top : top + height, left : left + width]
-
-
-def _decode_raw(content: bytes, name: str, header: ImageHeader, box: Box | None) -> np.ndarray:
-    """Decode to ``(h, w)`` or ``(h, w, c)`` in OpenCV's channel order, cut to ``box``, depth and channels as stored."""
+def _decode_raw(content: bytes, header: ImageHeader, box: Box | None) -> np.ndarray:
+    """Decode to ``(h, w)`` or ``(h, w, c)``, cut to ``box``, depth and channels as stored, colours as RGB."""
+    if header.format in ("JPEG", "MPO"):
+        return decoders.decode_jpeg(content, box)
     if header.format == "PNG":
-        try:
-            if box is None:
-                check_png(content)
-            else:
-                rows = decode_png_rows(content, box[0] + box[2])
-                if rows is not None:
-                    return _cut(rows, box)
-                check_png(content)
-        except PngError as error:
-            raise _damaged(name, str(error)) from error
-    elif header.format in ("JPEG", "MPO") and not _jpeg_is_complete(content):
-        raise _damaged(name, "the JPEG data ends early (truncated: no end marker)")
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise _damaged(name, str(error).strip().splitlines()[-1]) from error
-    if pixels is None:
-        return _cut(_pillow_pixels(content, name, "RGB")[:, :, ::-1], box)
-    expected = (header.width, header.height) if header.transposed else (header.height, header.width)
-    if pixels.shape[:2] != expected:
-        raise _damaged(name, f"decoded to {pixels.shape[0]}x{pixels.shape[1]} where the header says {expected}")
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{name}: samples of type {pixels.dtype} are not supported; save it with 8 or 16 bits.")
-    return _cut(pixels, box)
+        decoders.check_png(content)
+        rows = decoders.decode_png_rows(content, box) if box is not None and header.bit_depth == 8 else None
+        if rows is not None:
+            return rows
+    return decoders.bgr_to_rgb(decoders.decode_other(content, box))
 
 
-def _jpeg_is_complete(content: bytes) -> bool:
-    """Whether an end marker follows the last start of scan (a thumbnail's own end marker comes before it)."""
-    scan = content.rfind(b"\xff\xda")
-    return scan >= 0 and content.find(b"\xff\xd9", scan) >= 0
-
-
-def _pillow_pixels(content: bytes, name: str, mode: str | None) -> np.ndarray:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content)) as image:
-                if mode == "RGB" and image.mode in (*_MODES_16, "I", "F"):
-                    raise UserError(f"{name}: Pillow mode {image.mode} is not supported; save it as 8- or 16-bit PNG.")
-                image.load()
-                return np.asarray(image.convert(mode) if mode else image)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise _damaged(name, str(error)) from error
-
-
-def _decode_cmyk(content: bytes, name: str, header: ImageHeader) -> np.ndarray:
-    if not _jpeg_is_complete(content) and header.format == "JPEG":
-        raise _damaged(name, "the JPEG data ends early (truncated: no end marker)")
-    pixels = _pillow_pixels(content, name, None)
+def _cmyk_to_rgb(pixels: np.ndarray, header: ImageHeader) -> np.ndarray:
     if header.icc_profile is not None:
         converted = icc.cmyk_to_srgb(pixels, header.icc_profile)
         if converted is not None:
@@ -341,7 +288,7 @@ def _decode_cmyk(content: bytes, name: str, header: ImageHeader) -> np.ndarray:
 
 
 def _three_channels(pixels: np.ndarray, header: ImageHeader, note: Note, name: str) -> np.ndarray:
-    """From OpenCV's one, three or four channels to RGB."""
+    """From one to four channels to three."""
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         note("grey", name)
         return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
@@ -354,7 +301,7 @@ def _three_channels(pixels: np.ndarray, header: ImageHeader, note: Note, name: s
         note("alpha", name)
     if header.mode in ("1", "L", "LA", *_MODES_16):
         note("grey", name)
-    return pixels[:, :, 2::-1]
+    return pixels[:, :, :3]
 
 
 def _to_srgb(pixels: np.ndarray, profile: bytes, note: Note, name: str) -> np.ndarray:

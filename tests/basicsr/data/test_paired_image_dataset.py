@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader
 
 from basicsr.data import build_dataset
 from basicsr.data.data_util import (
+    duf_downsample,
     generate_frame_indices,
+    generate_gaussian_kernel,
     match_names,
     paired_paths_from_folder,
     paired_paths_from_lmdb,
@@ -380,3 +382,15 @@ def test_read_img_seq_and_frame_indices(pairs: Path) -> None:
     assert generate_frame_indices(4, 5, 5, "reflection") == [2, 3, 4, 3, 2]
     with pytest.raises(ValueError):
         generate_frame_indices(0, 5, 4)
+
+
+def test_duf_downsample_is_a_blur_and_a_grid() -> None:
+    kernel = generate_gaussian_kernel(13, 1.6)
+    assert kernel.shape == (13, 13) and abs(kernel.sum() - 1) < 1e-12 and kernel[6, 6] == kernel.max()
+    frames = torch.rand(1, 2, 3, 32, 48, dtype=torch.float64)
+    small = duf_downsample(frames)
+    assert small.shape == (1, 2, 3, 8, 12)
+    expected = (frames[0, 1, 2, 10:23, 14:27] * torch.from_numpy(kernel)).sum()  # centred on the pixel (4 * 4, 4 * 5)
+    torch.testing.assert_close(small[0, 1, 2, 4, 5], expected)
+    with pytest.raises(UserError):
+        duf_downsample(frames, scale=5)
