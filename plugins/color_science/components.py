@@ -9,6 +9,8 @@ from plugins.color_science.numeric import full_precision, mix_channels, split_ch
 
 _KR, _KG, _KB = 0.299, 0.587, 0.114
 _CB, _CR = 2 * (1 - _KB), 2 * (1 - _KR)
+# A value, or a spread of the channels, up to a fifteenth of a 16-bit step counts as 0; gradients overflow below.
+NOTHING = 1e-6
 RGB_TO_YCBCR = (
     (_KR, _KG, _KB),
     (-_KR / _CB, -_KG / _CB, 0.5),
@@ -41,10 +43,10 @@ def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
 
 
 def _extremes(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Largest channel, difference of largest and smallest, and the largest again with zeros made 1 for division."""
+    """Largest channel, difference of largest and smallest, and the largest again with black made 1 for division."""
     value = rgb.amax(dim=-3)
     spread = value - rgb.amin(dim=-3)
-    return value, spread, torch.where(value > 0, value, torch.ones_like(value))
+    return value, spread, torch.where(value > NOTHING, value, torch.ones_like(value))
 
 
 @full_precision
@@ -52,7 +54,7 @@ def saturation(rgb: Tensor) -> Tensor:
     """HSV saturation ``(max - min) / max`` of sRGB (..., 3, H, W); 0 where the colour is black. Returns (..., H, W)."""
     split_channels(rgb, "rgb")
     value, spread, divisor = _extremes(rgb)
-    return torch.where(value > 0, spread / divisor, torch.zeros_like(value))
+    return torch.where(value > NOTHING, spread / divisor, torch.zeros_like(value))
 
 
 @full_precision
@@ -67,7 +69,7 @@ def rgb_to_hsv(rgb: Tensor) -> Tensor:
     """
     red, green, blue = split_channels(rgb, "rgb")
     value, spread, divisor = _extremes(rgb)
-    chromatic = spread > 0
+    chromatic = spread > NOTHING
     safe = torch.where(chromatic, spread, torch.ones_like(spread))
     sector = torch.where(
         value == red,
@@ -77,7 +79,7 @@ def rgb_to_hsv(rgb: Tensor) -> Tensor:
     hue = torch.where(chromatic, torch.remainder(sector / 6, 1.0), torch.zeros_like(value))
     # A remainder of a tiny negative number rounds up to exactly 1, which is the same hue as 0.
     hue = torch.where(hue >= 1, torch.zeros_like(hue), hue)
-    return torch.stack([hue, torch.where(value > 0, spread / divisor, torch.zeros_like(value)), value], dim=-3)
+    return torch.stack([hue, torch.where(value > NOTHING, spread / divisor, torch.zeros_like(value)), value], dim=-3)
 
 
 @full_precision
