@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import io
 import struct
-import warnings
 import zlib
 from functools import lru_cache
 from typing import Any
@@ -195,9 +194,7 @@ def decode_other(content: bytes, box: Box | None) -> np.ndarray:
 
 def _opened(content: bytes) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return Image.open(io.BytesIO(content))
+        return Image.open(io.BytesIO(content))
     except (OSError, SyntaxError, ValueError) as error:
         raise DecodeError(str(error)) from error
 

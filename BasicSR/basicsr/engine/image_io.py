@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -108,14 +107,12 @@ def read_file_header(path: str | os.PathLike[str]) -> ImageHeader:
 
 def _parse_header(stream: BinaryIO, name: str) -> ImageHeader:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(stream) as image:
-                orientation = _orientation(image)
-                width, height = image.size
-                profile = image.info.get("icc_profile")
-                form, mode = image.format or "", image.mode
-                deep = _is_deep(image)
+        with Image.open(stream) as image:
+            orientation = _orientation(image)
+            width, height = image.size
+            profile = image.info.get("icc_profile")
+            form, mode = image.format or "", image.mode
+            deep = _is_deep(image)
     except UnidentifiedImageError as error:
         stream.seek(0)
         raise UserError(_not_an_image(stream.read(512), name)) from error
