@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping, Sized
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any, cast
 
 import numpy as np
@@ -22,13 +21,7 @@ from basicsr.data.loader_options import LoaderOptions
 from basicsr.data.prefetch_dataloader import CUDAPrefetcher, PrefetchGenerator
 from basicsr.data.sample_order import SampleOrder, mix
 from basicsr.engine.errors import UserError
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """A ``UserError`` on its way out of a loader process, where an exception would arrive wrapped in a traceback."""
-
-    message: str
+from basicsr.engine.loader_process import Failure, GuardedCollate, checked, start_loader_process
 
 
 class _SeededDataset(Dataset):
@@ -46,22 +39,11 @@ class _SeededDataset(Dataset):
         try:
             return self.dataset[index]
         except UserError as error:
-            return _Failure(str(error))
+            return Failure(str(error))
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])
             torch.default_generator.set_state(states[2])
-
-
-class _Collate:
-    def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
-        self.collate = collate
-
-    def __call__(self, samples: list[Any]) -> Any:
-        for sample in samples:
-            if isinstance(sample, _Failure):
-                return sample
-        return self.collate(samples)
 
 
 class _Positions(Sampler[list[tuple[int, int]]]):
@@ -77,15 +59,6 @@ class _Positions(Sampler[list[tuple[int, int]]]):
             positions = range(first, first + self.global_batch)
             yield [(self.order.index(p), self.order.seed_at(p)) for p in positions if p % self.world_size == self.rank]
             first += self.global_batch
-
-
-def _quiet_worker(worker_id: int) -> None:
-    """Loader processes run one thread each: they are many, and the cores are shared with training."""
-    del worker_id
-    import cv2
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
 
 
 class TrainStream:
@@ -133,9 +106,9 @@ class TrainStream:
             _SeededDataset(dataset),
             batch_sampler=positions,
             num_workers=workers,
-            collate_fn=_Collate(collate),
+            collate_fn=GuardedCollate(collate),
             pin_memory=loader.pin_memory and torch.cuda.is_available(),
-            worker_init_fn=_quiet_worker if workers else None,
+            worker_init_fn=start_loader_process if workers else None,
             # The loader draws a number when it starts: not from the generator that training uses.
             generator=torch.Generator().manual_seed(seed),
             prefetch_factor=max(2, loader.num_prefetch_queue) if workers else None,
@@ -152,10 +125,9 @@ class TrainStream:
         if self._iterator is None:
             self._iterator = self._start()
         batch = next(self._iterator)
-        if isinstance(batch, _Failure):
+        if isinstance(batch, Failure):
             self.close()
-            raise UserError(batch.message)
-        return batch
+        return checked(batch)
 
     def _start(self) -> Iterator[Any]:
         batches: Iterator[Any] = iter(self._loader)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Subset
 
 from basicsr.engine import distributed, rng
+from basicsr.engine.loader_process import GuardedCollate, GuardedDataset, checked, start_loader_process
 from basicsr.engine.validation_images import ImageWriter, thumbnail, to_image
 from basicsr.engine.validation_report import summarise
 from basicsr.utils.registry import METRIC_REGISTRY
@@ -194,17 +196,17 @@ def shard(loader: Any, rank: int, world: int, workers: int = 0) -> Any:
         A loader; the given one where nothing changes.
     """
     workers = max(workers, getattr(loader, "num_workers", 0))
-    if world == 1 and workers == getattr(loader, "num_workers", workers):
+    if world == 1 and workers == 0:
         return loader
-    dataset = loader.dataset
+    dataset = Subset(loader.dataset, range(rank, len(loader.dataset), world)) if world > 1 else loader.dataset
     return DataLoader(
-        Subset(dataset, range(rank, len(dataset), world)) if world > 1 else dataset,
+        GuardedDataset(dataset),
         batch_size=loader.batch_size,
         shuffle=False,
         num_workers=workers,
         pin_memory=loader.pin_memory,
-        collate_fn=loader.collate_fn,
-        worker_init_fn=loader.worker_init_fn,
+        collate_fn=GuardedCollate(loader.collate_fn),
+        worker_init_fn=partial(start_loader_process, then=loader.worker_init_fn) if workers else None,
     )
 
 
@@ -215,7 +217,7 @@ def prefetched(loader: Any) -> Iterator[Any]:
         pending = pool.submit(next, iterator, None)
         while (batch := pending.result()) is not None:
             pending = pool.submit(next, iterator, None)
-            yield batch
+            yield checked(batch)
 
 
 @contextlib.contextmanager

@@ -258,7 +258,7 @@ def test_shares_of_all_processes_are_the_whole_set() -> None:
 
 def test_workers_read_where_the_options_ask_for_them() -> None:
     with_workers = shard(loader(KitSet(3)), 0, 1, workers=1)
-    assert with_workers.num_workers == 1 and shard(with_workers, 0, 1, workers=0) is with_workers
+    assert with_workers.num_workers == 1 and shard(with_workers, 0, 1, workers=0).num_workers == 1
     model = identity()
     model.opt["val"]["num_worker"] = 1
     model.validation(loader(KitSet(3)), 1, None, False)
