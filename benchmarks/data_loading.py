@@ -176,13 +176,6 @@ def table(folder: Path, results: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def installed(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def processor() -> str:
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -217,15 +210,22 @@ def main() -> None:
 
 def report(text: str, args: argparse.Namespace) -> str:
     upstream = " --upstream-python <env with basicsr==1.4.2>" if args.upstream_python else ""
-    return (
-        f"# Crops of {CROP} from photographs of {WIDTH}x{HEIGHT}\n\n"
-        f"`OMP_NUM_THREADS=1 python benchmarks/data_loading.py{upstream} --pairs {args.pairs} --rounds {args.rounds}`, "
+    lines = (
+        f"# Crops of {CROP} from photographs of {WIDTH}x{HEIGHT}",
+        "",
+        f"`OMP_NUM_THREADS=1 python benchmarks/data_loading.py{upstream} --pairs {args.pairs} --rounds {args.rounds}`,",
         f"{time.strftime('%Y-%m-%d')}, {processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"OpenCV {cv2.__version__}, isal {installed('isal')}.\n\nA sample is a pair of crops, mirrored and transposed, as tensors. One process; "
-        "medians over the rounds, ours and upstream's in turns in one run. Files and stores are in the page cache.\n"
-        "The LMDB holds PNGs of compression 1. The memory-mapped store is compared with upstream reading the folder of "
-        "PNGs that it was made from.\n\n" + text + "\n"
+        f"OpenCV {cv2.__version__}, Pillow {metadata.version('pillow')}.",
+        "",
+        "A sample is a pair of crops, mirrored and transposed, as tensors. One process; medians over the rounds, ours",
+        "and upstream's in turns in one run. Files and stores are in the page cache. The LMDB holds PNGs of compression",
+        "1. The memory-mapped store is compared with upstream reading the folder of PNGs that it was made from. On a",
+        "busy machine the wall-clock columns wander; trust the CPU columns.",
+        "",
+        text,
+        "",
     )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,13 @@
 
 A PNG is one compressed stream of filtered rows from top to bottom, so decoding stops where the crop ends; its chunks'
 checksums are compared first (W3C PNG specification, second edition, section 5), because a partial decode does not reach
-the checksum of the stream. Where the package ``isal`` is installed, it inflates the rows (several times faster than
-zlib) and OpenCV undoes their filters; else Pillow does both. JPEGs are decoded whole, and only the crop is copied out.
+the checksum of the stream. JPEGs are decoded whole, and only the crop is copied out.
 """
 
 from __future__ import annotations
 
-import importlib
 import io
-import struct
 import zlib
-from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -93,68 +89,11 @@ def decode_png_rows(content: bytes, box: Box) -> np.ndarray | None:
         raw_mode = arguments if isinstance(arguments, str) else str(arguments[0])
         if codec != "zip" or raw_mode != image.mode or tuple(extents) != (0, 0, *image.size):
             return None
-        inflater = _fast_inflater()
-        if inflater is not None:
-            return _stored_rows(content, inflater, image.size[0], box, image.mode)
         rows = (0, 0, image.size[0], bottom)
         # A named tuple since Pillow 11, a plain one before.
         part: Any = tile._replace(extents=rows) if hasattr(tile, "_replace") else (codec, rows, offset, arguments)
         image.tile = [part]
         return _crop(image, (left, top, left + width, bottom))
-
-
-@lru_cache(maxsize=1)
-def _fast_inflater() -> Any:
-    try:
-        return importlib.import_module("isal.isal_zlib")
-    except ImportError:
-        return None
-
-
-def _stored_rows(content: bytes, inflater: Any, width: int, box: Box, mode: str) -> np.ndarray:
-    """Inflate the rows down to the box and let OpenCV decode them as a PNG of that height with stored data."""
-    rows = box[0] + box[2]
-    needed = rows * (1 + width * len(mode))
-    parts: list[bytes] = []
-    stream, got = inflater.decompressobj(), 0
-    view, position = memoryview(content), len(PNG_SIGNATURE)
-    while got < needed and position < len(content):
-        length = int.from_bytes(view[position : position + 4], "big")
-        if view[position + 4 : position + 8] == b"IDAT":
-            try:
-                parts.append(stream.decompress(view[position + 8 : position + 8 + length], needed - got))
-            except inflater.error as error:
-                raise DecodeError(f"its compressed data is wrong ({error})") from error
-            got += len(parts[-1])
-        position += 12 + length
-    if got < needed:
-        raise DecodeError("its compressed data ends early")
-    header = struct.pack(">IIBBBBB", width, rows, 8, {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}[mode], 0, 0, 0)
-    chunks = (PNG_SIGNATURE, *_chunk(b"IHDR", header), *_chunk(b"IDAT", *_stored(b"".join(parts))), *_chunk(b"IEND"))
-    pixels = cv2.imdecode(np.frombuffer(b"".join(chunks), np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.shape[:2] != (rows, width):
-        raise DecodeError("its rows cannot be decoded")
-    return bgr_to_rgb(cut(pixels, box))
-
-
-def _stored(data: bytes) -> list[bytes | memoryview]:
-    """A zlib stream of stored blocks (RFC 1950, RFC 1951 section 3.2.4), in pieces."""
-    pieces: list[bytes | memoryview] = [b"\x78\x01"]
-    view, block = memoryview(data), 65535
-    for start in range(0, len(data), block):
-        part = view[start : start + block]
-        last = start + block >= len(data)
-        pieces.append(struct.pack("<BHH", last, len(part), len(part) ^ 0xFFFF))
-        pieces.append(part)
-    pieces.append(struct.pack(">I", zlib.adler32(data)))
-    return pieces
-
-
-def _chunk(kind: bytes, *pieces: bytes | memoryview) -> list[bytes | memoryview]:
-    check = zlib.crc32(kind)
-    for piece in pieces:
-        check = zlib.crc32(piece, check)
-    return [struct.pack(">I", sum(map(len, pieces))), kind, *pieces, struct.pack(">I", check)]
 
 
 def decode_jpeg(content: bytes, box: Box | None) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from basicsr.engine import icc, image_decoders
+from basicsr.engine import icc
 from basicsr.engine.errors import UserError
 from basicsr.engine.image_io import decode_image, read_file_header, read_image, to_float, verify_image
 
@@ -87,14 +87,7 @@ def test_exif_orientation_is_applied_to_image_and_box(tmp_path: Path, orientatio
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("level", [0, 6])
-@pytest.mark.parametrize("fast", [True, False])
-def test_png_rows_equal_the_cut_of_the_whole(
-    tmp_path: Path, channels: int, dtype: type, level: int, fast: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if fast:
-        pytest.importorskip("isal")
-    else:
-        monkeypatch.setattr(image_decoders, "_fast_inflater", lambda: None)
+def test_png_rows_equal_the_cut_of_the_whole(tmp_path: Path, channels: int, dtype: type, level: int) -> None:
     pixels = np.random.default_rng(2).integers(0, np.iinfo(dtype).max, (40, 33, channels)).astype(dtype)
     pixels[10:20] = 5
     path = tmp_path / "a.png"
