@@ -81,9 +81,9 @@ def test_pipeline(root_path: str | Path) -> None:
     """
     from basicsr.models import build_model
 
-    opt, args = parse_options(root_path, is_train=False)
-    start_process(opt, root_path)
     with run_log() as log:
+        opt, args = parse_options(root_path, is_train=False)
+        start_process(opt, root_path)
         prefer_ema(opt, args)
         loaders = create_test_dataloaders(opt)
         open_test_folder(opt, log)

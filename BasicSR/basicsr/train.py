@@ -257,18 +257,18 @@ def train_pipeline(root_path: str | Path) -> None:
         NonFiniteError: A loss or gradient became NaN or infinite (``train.non_finite: stop``).
         Interrupted: SIGTERM or Ctrl-C; the state is saved, the exit status is 143 or 130.
     """
-    opt, args = parse_options(root_path, is_train=True)
-    from basicsr.models import build_model  # after the options: a mistake in them is shown without waiting for imports
-
-    start_process(opt, root_path)
     with run_log() as log:
+        opt, args = parse_options(root_path, is_train=True)
+        from basicsr.models import build_model  # after the options: a mistake in them shows without waiting for imports
+
+        start_process(opt, root_path)
         resume_state = load_resume_state(opt)
         start_iter = resume_state["iter"] if resume_state else 0
         seed_process(opt)
         # Options and data are read before a folder is made or renamed: a mistake in them costs nothing.
         data = create_train_val_dataloader(opt, get_root_logger(), start_iter)
         stream, val_loaders, total_epochs, total_iters = data[0], data[2], data[3], data[4]
-        open_train_folder(opt, args, log)
+        lock = open_train_folder(opt, args, log)
         describe_start(opt, resume_state)
         tb_logger = init_tb_loggers(opt, start_iter)
         model = build_model(opt)
@@ -286,6 +286,7 @@ def train_pipeline(root_path: str | Path) -> None:
             stream.close()
             if tb_logger is not None:
                 tb_logger.close()
+            lock.release()
         distributed.barrier()
     distributed.shutdown()
 

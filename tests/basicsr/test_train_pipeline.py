@@ -252,3 +252,28 @@ def test_state_holds_nothing_that_needs_unpickling(finished):
     assert {"version", "epoch", "iter", "optimizers", "schedulers", "scaler", "best", "world_size", "run"} <= set(
         loaded
     )
+
+
+def test_folder_that_cannot_be_made_is_a_user_error_naming_it(tmp_path, monkeypatch):
+    make_project(tmp_path)
+    (tmp_path / "file").touch()
+    options = write_options(tmp_path / "t.yml", path__experiments_root=str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"file/tiny: .*Not a directory.*path:experiments_root=DIR"):
+        run_here(monkeypatch, tmp_path, options)
+
+
+def test_warnings_about_options_and_the_drawn_seed_reach_the_log_file(tmp_path, monkeypatch):
+    make_project(tmp_path)
+    scheduler = {"type": "MultiStepLR", "milestones": [5000]}
+    options = write_options(tmp_path / "t.yml", manual_seed=None, train__total_iter=1, train__scheduler=scheduler)
+    run_here(monkeypatch, tmp_path, options)
+    (log,) = (tmp_path / "experiments" / "tiny").glob("train_tiny_*.log")
+    assert "[5000] lie beyond train.total_iter" in log.read_text()
+    assert "(drawn; write it into the file to repeat this run)" in log.read_text()
+
+
+def test_name_with_a_folder_in_it_is_a_folder_below_experiments(tmp_path, monkeypatch):
+    make_project(tmp_path)
+    run_here(monkeypatch, tmp_path, write_options(tmp_path / "t.yml", name="group/run", train__total_iter=1))
+    folder = tmp_path / "experiments" / "group" / "run"
+    assert (folder / "models" / "net_g_latest.pth").is_file() and len(list(folder.glob("train_group_run_*.log"))) == 1

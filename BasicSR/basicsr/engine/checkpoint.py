@@ -53,7 +53,7 @@ def write_atomic(path: str | Path, writer: Callable[[Any], object]) -> None:
         reason = error if isinstance(error, OSError) else refusals[0] if refusals else None
         if reason is None:
             raise
-        message = f"cannot write {path}: {reason}. Make room or choose another place (path.experiments_root)."
+        message = f"cannot write {path}: {reason}. Make room on that disk, or choose another folder to write to."
         raise UserError(message) from error
 
 

@@ -2,7 +2,7 @@
 
 
 class UserError(ValueError):
-    """Something the user can put right: the message names the file, key or value, what is wrong and what would be right.
+    """Something the user can put right: the message names the file, key or value, what is wrong, what would be right.
 
     Command lines show the message without a traceback and end with exit status 2 (see ``basicsr.engine.cli``).
     """

@@ -83,7 +83,11 @@ def apply_force(root: Entry, argument: str) -> None:
     entry = root
     for depth, name in enumerate(names[:-1]):
         entry = _step_into(entry, name, place, ".".join(names[: depth + 1]))
-    value = entry_of(parse_value(text), place, text)
+    try:
+        value = entry_of(parse_value(text), place, text)
+    except UserError as error:
+        reason = str(error).partition(": ")[2]
+        raise UserError(f"--force_yml '{argument}': {reason}") from error
     last = names[-1]
     if isinstance(entry.value, list):
         entry.value[_index(entry, last, place)] = value

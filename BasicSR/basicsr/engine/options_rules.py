@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any
 
 from basicsr.engine.option_types import did_you_mean
@@ -22,6 +21,9 @@ LOWER_BOUNDS: Mapping[tuple[str, ...], float] = {
     ("scale",): 1,
     ("num_gpu",): 0,
     ("cpu_threads",): 1,
+    ("manual_seed",): 0,
+    ("train", "optim_g", "lr"): 0,
+    ("train", "optim_d", "lr"): 0,
     ("train", "total_iter"): 1,
     ("train", "accum_iter"): 1,
     ("train", "net_d_iters"): 1,
@@ -73,6 +75,12 @@ def find(top: Entry, *keys: str) -> Entry | None:
     return entry
 
 
+def _is_folder_name(name: str) -> bool:
+    """Whether a name, perhaps with / in it, stays below the folder of all runs and can be typed."""
+    parts = name.split("/")
+    return name.isprintable() and all(part.strip() and part not in (".", "..") for part in parts)
+
+
 class _Rules:
     def __init__(self, checker: Checker, top: Entry, values: Mapping[str, Any]) -> None:
         self.checker = checker
@@ -95,8 +103,8 @@ class _Rules:
 
     def names(self) -> None:
         name = self.values.get("name")
-        if isinstance(name, str) and (not name or PurePath(name).is_absolute() or ".." in PurePath(name).parts):
-            self.error(("name",), f"'{name}' cannot be the name of a folder under experiments/")
+        if isinstance(name, str) and not _is_folder_name(name):
+            self.error(("name",), f"{name!r} cannot be the name of a folder under experiments/")
         seen: dict[Any, str] = {}
         for key, dataset in self.datasets.items():
             title = dataset.get("name")
@@ -110,6 +118,13 @@ class _Rules:
                 value = self._value(keys)
                 if isinstance(value, (int, float)) and not isinstance(value, bool) and value < low:
                     self.error(keys, f"must be at least {low}, is {value}")
+        for keys in self._expand(("datasets", "*", "dataset_enlarge_ratio")):
+            ratio = self._value(keys)
+            if isinstance(ratio, (int, float)) and not ratio > 0:
+                self.error(keys, f"must be above 0, is {ratio}")
+        seed = self.values.get("manual_seed")
+        if isinstance(seed, int) and seed >= 2**63:
+            self.error(("manual_seed",), f"must be below 2**63, is {seed}")
         decay = self.train.get("ema_decay")
         if isinstance(decay, float) and decay >= 1:
             self.error(("train", "ema_decay"), f"must be below 1 (0.999 is usual), is {decay}")
@@ -237,6 +252,6 @@ class _Rules:
             if isinstance(end, int) and end <= start:
                 message = f"{end} is not after start_iter ({start}): the loss would never count"
                 self.error(("train", key, "end_iter"), message)
-            elif isinstance(total, int) and start > total:
+            elif isinstance(total, int) and start > total >= 1:
                 message = f"{start} is after train.total_iter ({total}): the loss would never count"
                 self.error(("train", key, "start_iter"), message)

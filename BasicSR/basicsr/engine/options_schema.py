@@ -146,7 +146,8 @@ class ValOptions:
         crop_size_h_ratio: Height of a tile as a share of the image's.
         crop_size_w_ratio: Width of a tile as a share of the image's.
         max_minibatch: Tiles processed at once; all by default.
-        use_image: Whether metrics see 8-bit images; false gives them float images in [0, 1].
+        use_image: Whether metrics see 8-bit images; false gives them the unrounded output:
+            float32 images (BGR with ``rgb2bgr``), still in [0, 255].
         rgb2bgr: Whether written images change from RGB to BGR; false for networks that put out BGR.
         self_ensemble: Whether outputs are averaged over flips and rotations of the input.
         num_worker: Worker processes that read validation images.

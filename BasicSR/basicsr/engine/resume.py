@@ -8,6 +8,7 @@ from typing import Any
 from basicsr.engine import distributed, rng
 from basicsr.engine.checkpoint import load_state, newest_state, states_in
 from basicsr.engine.errors import UserError
+from basicsr.engine.resume_changes import changes, digest
 from basicsr.utils.logger import get_root_logger
 from basicsr.utils.misc import check_resume
 
@@ -97,6 +98,7 @@ def describe_start(opt: dict[str, Any], state: dict[str, Any] | None) -> None:
             state["epoch"],
             opt["path"]["resume_state"],
         )
+        _describe_changes(opt, state)
         return
     if opt.get("auto_resume"):
         logger.info("--auto_resume: no checkpoint in %s yet.", opt["path"]["training_states"])
@@ -112,11 +114,30 @@ def describe_start(opt: dict[str, Any], state: dict[str, Any] | None) -> None:
         logger.info("NEW RUN from randomly initialised weights.")
 
 
+def _describe_changes(opt: dict[str, Any], state: dict[str, Any]) -> None:
+    """Warn of options that are not those of the interrupted run, and of a run that is complete already."""
+    logger, total = get_root_logger(), int(opt["train"]["total_iter"])
+    old = (state.get("run") or {}).get("options")
+    different = changes(old, digest(opt)) if old else []
+    if different:
+        logger.warning(
+            "These options are not those that the interrupted run had:\n  %s\nLearning rates, optimizers and schedules "
+            "go on as they were saved, whatever the options say now. (To train with others, start a new run from the "
+            "weights: path.pretrain_network_g.)",
+            "\n  ".join(different),
+        )
+    if state["iter"] >= total:
+        logger.warning(
+            "Nothing is left to train: the state is of iteration %d, train.total_iter is %d.", state["iter"], total
+        )
+
+
 class LoopState:
     """What the loop adds to a training state: generators of every process, seed, and time trained."""
 
     def __init__(self, opt: dict[str, Any], resumed: dict[str, Any] | None) -> None:
         self._seed = opt["manual_seed"]
+        self._options = digest(opt)
         self._resumed: dict[str, Any] = (resumed or {}).get("run") or {}
         self.elapsed_before: float = self._resumed.get("elapsed", 0.0)
         self.validated: bool = self._resumed.get("validated", False)
@@ -131,6 +152,7 @@ class LoopState:
         """
         self._snapshot = {
             "seed": self._seed,
+            "options": self._options,
             "rng": distributed.all_gather_object(rng.capture()),
             "elapsed": self.elapsed_before + elapsed,
             "validated": validated,
@@ -147,8 +169,8 @@ class LoopState:
             return
         if len(states) != distributed.get_world_size():
             get_root_logger().warning(
-                "The run was saved by %d processes and goes on with %d: data order and losses are the same, but the "
-                "random generators of the model (dropout) start from the seed.",
+                "The run was saved by %d process(es) and goes on with %d: the random generators of the model (dropout) "
+                "start from the seed. Data order and losses stay the same only if batch_size_per_gpu x processes does.",
                 len(states),
                 distributed.get_world_size(),
             )

@@ -13,6 +13,8 @@ from typing import Any
 
 from basicsr.engine import device, distributed, rng
 from basicsr.engine.checkpoint import remove_leftovers
+from basicsr.engine.errors import UserError
+from basicsr.engine.run_lock import RunLock
 from basicsr.utils.logger import get_env_info, get_root_logger
 from basicsr.utils.misc import get_time_str, make_sub_dirs, mkdir_and_rename
 from basicsr.utils.options import copy_opt_file, dict2str
@@ -71,7 +73,7 @@ class RunLog:
 
 @contextlib.contextmanager
 def run_log() -> Iterator[RunLog]:
-    """Log of one run; an exception is written to its file, with the traceback, and passes on."""
+    """Log of one run, from the reading of its options on; an exception goes to its file with the traceback."""
     logger = get_root_logger()
     log = RunLog(logger)
     try:
@@ -83,26 +85,55 @@ def run_log() -> Iterator[RunLog]:
         log.close()
 
 
-def open_train_folder(opt: dict[str, Any], args: argparse.Namespace, log: RunLog) -> None:
+@contextlib.contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """What the disk refuses while a run's folder is made is for the user to put right."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot make the run's folder {folder}: {error}. Choose a place that can be written: "
+            "--force_yml path:experiments_root=DIR (testing: path:results_root=DIR)."
+        ) from error
+
+
+def open_train_folder(opt: dict[str, Any], args: argparse.Namespace, log: RunLog) -> RunLock:
     """Make the run's folder on rank 0, begin its log file, put the options into both.
 
     A run that neither resumes nor was asked to (``--auto_resume``) gets a new folder; what is in its place is renamed.
     With ``--auto_resume`` and no checkpoint yet, the folder of the interrupted start is used again.
+
+    Returns:
+        The lock on the folder, which rank 0 holds.
+
+    Raises:
+        UserError: The folder cannot be made, or another run is using it.
     """
     root, resuming = Path(opt["path"]["experiments_root"]), bool(opt["path"].get("resume_state"))
     events = Path(opt["root_path"]) / "tb_logger" / opt["name"]
+    lock = RunLock(root)
     if distributed.is_main():
-        if not resuming and not opt.get("auto_resume"):
-            mkdir_and_rename(str(root))
-            if opt["logger"].get("use_tb_logger") and events.exists() and "debug" not in opt["name"]:
-                mkdir_and_rename(str(events))
-        make_sub_dirs(opt)
+        with _writable(root):
+            lock.check()
+            if not resuming and not opt.get("auto_resume"):
+                mkdir_and_rename(str(root))
+                if opt["logger"].get("use_tb_logger") and events.exists() and "debug" not in opt["name"]:
+                    mkdir_and_rename(str(events))
+            make_sub_dirs(opt)
+            lock.take()
         for path in remove_leftovers(opt["path"]["models"], opt["path"]["training_states"]):
             get_root_logger().info("Removed %s, left behind by an interrupted write.", path)
     # Nobody writes into the folder before it has its final name.
     distributed.barrier()
-    copy_opt_file(args.opt, str(root))
-    log.open(root / f"train_{opt['name']}_{get_time_str()}.log")
+    with _writable(root):
+        copy_opt_file(args.opt, str(root))
+        _open_log(opt, root, "train", log)
+    return lock
+
+
+def _open_log(opt: dict[str, Any], root: Path, kind: str, log: RunLog) -> None:
+    title = opt["name"].replace("/", "_")
+    log.open(root / f"{kind}_{title}_{get_time_str()}.log")
     get_root_logger().info(get_env_info())
     get_root_logger().info(dict2str(opt))
 
@@ -111,9 +142,9 @@ def open_test_folder(opt: dict[str, Any], log: RunLog) -> None:
     """Make the results' folder on rank 0 and begin its log file."""
     root = Path(opt["path"]["results_root"])
     if distributed.is_main():
-        mkdir_and_rename(str(root))
-        make_sub_dirs(opt)
+        with _writable(root):
+            mkdir_and_rename(str(root))
+            make_sub_dirs(opt)
     distributed.barrier()
-    log.open(root / f"test_{opt['name']}_{get_time_str()}.log")
-    get_root_logger().info(get_env_info())
-    get_root_logger().info(dict2str(opt))
+    with _writable(root):
+        _open_log(opt, root, "test", log)

@@ -168,6 +168,10 @@ class TestForce:
         entry = root.value["train"].value["optim_g"].value["lr"]
         assert entry.value == 1e-4 and str(entry.place) == "--force_yml train:optim_g:lr=1e-4"
 
+    def test_a_forced_value_that_is_not_yaml_is_named(self) -> None:
+        with pytest.raises(UserError, match=r"^--force_yml 'a:b=\[1, 2': not valid YAML"):
+            self.force("a: {b: 0}", "c=1", "a:b=[1, 2")
+
     def test_forced_exponents_and_negative_numbers_are_numbers_not_text(self) -> None:
         assert self.force("a: {b: 0}", "a:b=1e-4") == {"a": {"b": 1e-4}}
         assert self.force("a: {b: 0}", "a:b=-1") == {"a": {"b": -1}}
