@@ -26,7 +26,7 @@ PLUGINS = ["plugins"] + [f"plugins.{name}" for name in find_packages(str(ROOT / 
 setup(
     name="basicsr",
     version=version(),
-    description="A BasicSR-compatible training engine for current PyTorch, with plug-ins for colour-faithful photo work",
+    description="A BasicSR-compatible training engine for current PyTorch, with plug-ins for colour-faithful photos",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -52,7 +52,17 @@ setup(
         "color": ["pytorch-msssim>=1.0", "numba>=0.60", "matplotlib>=3.8"],
         # the photographs of the demo come out of these packages
         "demo": ["scikit-learn>=1.4"],
-        "dev": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "colour-science>=0.4.4", "spandrel>=0.4", "setuptools>=68"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
+            "ruff>=0.6",
+            "mypy>=1.11",
+            "types-PyYAML",
+            "colour-science>=0.4.4",
+            "spandrel>=0.4",
+            "setuptools>=68",
+        ],
     },
     entry_points={"basicsr.plugins": ["color_fidelity = plugins.color_fidelity"]},
 )
