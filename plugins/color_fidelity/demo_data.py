@@ -8,6 +8,7 @@ test and stress; ``train/all.txt`` and ``train/colorful.txt`` (target lists, see
 from __future__ import annotations
 
 import csv
+import itertools
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
@@ -27,6 +28,8 @@ CONTACT_SHEET = "contact_sheet.png"
 _SHEET_COLUMNS = 8
 _CELL = (144, 192)
 _MAX_REPEATS = 8
+CHANNEL_ORDERS = tuple(itertools.permutations(range(3)))
+"""The six orders of R, G, B; the first keeps them."""
 
 Progress = Callable[[int, int], None]
 """Called as ``progress(done, total)``."""
@@ -43,6 +46,9 @@ class DemoDataOptions:
         seed: Same seed, same photos: same files.
         shots: How often each photo (or region) is seen by the camera, each time with other settings.
         max_photos: Largest number of photos or regions of each split; None for all.
+        recolor: Swap the colour channels of the training photos from shot to shot, target included, before the camera
+            sees them: a handful of photographs does not hold every hue. None does it for the packaged photographs only.
+            Photos of other splits are never changed.
         camera: Ranges of the camera's settings.
         plan: How a folder of photos is divided.
         force: Replace a folder that an earlier call has written.
@@ -54,6 +60,7 @@ class DemoDataOptions:
     seed: int = 0
     shots: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 1))
     max_photos: dict[str, int] = field(default_factory=dict)
+    recolor: bool | None = None
     camera: CameraRanges = CameraRanges()
     plan: SplitPlan = SplitPlan()
     force: bool = False
@@ -71,6 +78,7 @@ class Written:
     height: int
     colorfulness: float
     saturated_share: float
+    channels: str
     shot: CameraShot
 
 
@@ -142,13 +150,24 @@ def _write_pair(out: Path, photo: Photo, index: int, options: DemoDataOptions) -
     # Each shot has a generator of its own: another photo in the folder changes nothing about this one.
     rng = np.random.default_rng([options.seed, zlib.crc32(photo.name.encode()), index])
     shot = options.camera.draw(rng)
+    recolor = options.photos is None if options.recolor is None else options.recolor
+    order = CHANNEL_ORDERS[index % len(CHANNEL_ORDERS) if recolor and photo.split == "train" else 0]
+    target = np.ascontiguousarray(photo.pixels[..., list(order)])
     name = f"{photo.name}-s{index}"
-    write_png(out / photo.split / "lq" / f"{name}.png", take_shot(photo.pixels, shot, rng))
-    write_png(out / photo.split / "gt" / f"{name}.png", photo.pixels)
-    height, width = photo.pixels.shape[:2]
-    share = float(saturated_mask(photo.pixels).mean())
+    write_png(out / photo.split / "lq" / f"{name}.png", take_shot(target, shot, rng))
+    write_png(out / photo.split / "gt" / f"{name}.png", target)
+    height, width = target.shape[:2]
     return Written(
-        photo.split, name, photo.source, photo.credit, width, height, colorfulness(photo.pixels), share, shot
+        split=photo.split,
+        name=name,
+        source=photo.source,
+        credit=photo.credit,
+        width=width,
+        height=height,
+        colorfulness=colorfulness(target),
+        saturated_share=float(saturated_mask(target).mean()),
+        channels="".join("rgb"[channel] for channel in order),
+        shot=shot,
     )
 
 

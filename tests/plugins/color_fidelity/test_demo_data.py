@@ -60,6 +60,17 @@ def test_layout_manifest_and_disjoint_photos(folder: Path, tmp_path: Path) -> No
     assert set((out / "train" / "colorful.txt").read_text().split()) == set(names)
 
 
+def test_training_photos_are_recolored_with_their_targets_and_others_are_not(folder: Path, tmp_path: Path) -> None:
+    shots = dict.fromkeys(SPLITS, 2)
+    options = DemoDataOptions(out=tmp_path / "x", photos=folder, size=64, shots=shots, recolor=True)
+    orders = {(item.split == "train", item.channels) for item in make_demo_data(options)}
+    assert orders == {(True, "rgb"), (True, "rbg"), (False, "rgb")}
+    name = next(path.name[:-7] for path in sorted((tmp_path / "x" / "train" / "gt").glob("*-s0.png")))
+    first, second = (cv2.imread(str(tmp_path / "x" / "train" / "gt" / f"{name}-s{i}.png")) for i in range(2))
+    assert first is not None and second is not None
+    assert np.array_equal(second[..., ::-1], first[..., ::-1][..., [0, 2, 1]])
+
+
 def test_existing_folder_is_refused_and_only_own_folder_replaced(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "mine"
     out.mkdir()
