@@ -20,7 +20,7 @@ from basicsr.engine import distributed
 from basicsr.engine.checkpoint import load_weights
 from basicsr.engine.errors import UserError
 from basicsr.engine.options_merge import load_options
-from basicsr.engine.run_setup import open_test_folder, run_log, start_process
+from basicsr.engine.run_setup import log_options, open_test_folder, run_log, start_process
 from basicsr.utils.logger import get_root_logger
 from basicsr.utils.options import parse_options
 
@@ -32,6 +32,8 @@ def prefer_ema(opt: dict[str, Any], args: argparse.Namespace) -> None:
         opt: ``path.param_key_<x>`` is changed in place.
         args: The command line; whether a key was written is read from the file itself.
     """
+    if not any(value for key, value in opt["path"].items() if key.startswith("pretrain_network_")):
+        get_root_logger().warning("path.pretrain_network_g is not set: the network is tested as it was initialised.")
     written = load_options(args.opt, args.force_yml or ()).root.plain().get("path") or {}
     for key, weights in list(opt["path"].items()):
         if not key.startswith("pretrain_network_") or not weights:
@@ -86,8 +88,9 @@ def test_pipeline(root_path: str | Path) -> None:
         start_process(opt, root_path)
         prefer_ema(opt, args)
         loaders = create_test_dataloaders(opt)
-        open_test_folder(opt, log)
+        log_options(opt)
         model = build_model(opt)
+        open_test_folder(opt, log)
         for loader in loaders:
             get_root_logger().info("Testing %s...", loader.dataset.opt["name"])
             model.validation(loader, current_iter=opt["name"], tb_logger=None, save_img=opt["val"]["save_img"])

@@ -25,7 +25,7 @@ from basicsr.engine.errors import UserError
 from basicsr.engine.interrupt import Interrupted, StopRequest
 from basicsr.engine.progress import ProgressLine, TerminalHandler, wants_bar
 from basicsr.engine.resume import LoopState, describe_start, find_resume_state
-from basicsr.engine.run_setup import open_train_folder, run_log, seed_process, start_process
+from basicsr.engine.run_setup import log_options, open_train_folder, run_log, seed_process, start_process
 from basicsr.utils.logger import AvgTimer, MessageLogger, get_root_logger, init_tb_logger, init_wandb_logger
 from basicsr.utils.options import parse_options
 
@@ -265,15 +265,17 @@ def train_pipeline(root_path: str | Path) -> None:
         resume_state = load_resume_state(opt)
         start_iter = resume_state["iter"] if resume_state else 0
         seed_process(opt)
-        # Options and data are read before a folder is made or renamed: a mistake in them costs nothing.
+        # Options, data and weights are read before a folder is made or renamed: a mistake in them costs nothing, and a
+        # run may start from weights in the folder that it is going to replace.
         data = create_train_val_dataloader(opt, get_root_logger(), start_iter)
         stream, val_loaders, total_epochs, total_iters = data[0], data[2], data[3], data[4]
-        lock = open_train_folder(opt, args, log)
+        log_options(opt)
         describe_start(opt, resume_state)
-        tb_logger = init_tb_loggers(opt, start_iter)
         model = build_model(opt)
         if resume_state:
             model.resume_training(resume_state)
+        lock = open_train_folder(opt, args, log)
+        tb_logger = init_tb_loggers(opt, start_iter)
         loop_state = LoopState(opt, resume_state)
         run = TrainingRun(opt, model, stream, val_loaders, tb_logger, start_iter, loop_state)
         get_root_logger().info("Training from iteration %d to %d (%d epochs).", start_iter, total_iters, total_epochs)

@@ -80,12 +80,15 @@ def test_second_start_archives_the_first_and_its_events(tmp_path, monkeypatch):
         assert names[0] == "tiny" and names[1].startswith("tiny_archived_") and len(names) == 2
 
 
-@pytest.mark.parametrize("mistake", ["options", "data"])
+@pytest.mark.parametrize("mistake", ["options", "data", "weights"])
 def test_mistakes_archive_nothing(tmp_path, monkeypatch, mistake):
     make_project(tmp_path)
     run = tmp_path / "experiments" / "tiny"
     run.mkdir(parents=True)
     changes = {"network_g__wdith": 8} if mistake == "options" else {}
+    if mistake == "weights":
+        (tmp_path / "net.pth").write_bytes(b"cut")
+        changes = {"path__pretrain_network_g": "net.pth"}
     if mistake == "data":
         (tmp_path / "data" / "lq" / "0.png").unlink()
     with pytest.raises(UserError):
@@ -277,3 +280,18 @@ def test_name_with_a_folder_in_it_is_a_folder_below_experiments(tmp_path, monkey
     run_here(monkeypatch, tmp_path, write_options(tmp_path / "t.yml", name="group/run", train__total_iter=1))
     folder = tmp_path / "experiments" / "group" / "run"
     assert (folder / "models" / "net_g_latest.pth").is_file() and len(list(folder.glob("train_group_run_*.log"))) == 1
+
+
+def test_a_run_may_start_from_the_weights_of_the_run_it_replaces(tmp_path, monkeypatch):
+    make_project(tmp_path)
+    run_here(monkeypatch, tmp_path, write_options(tmp_path / "t.yml", train__total_iter=1))
+    weights = "experiments/tiny/models/net_g_latest.pth"
+    run_here(monkeypatch, tmp_path, write_options(tmp_path / "t.yml", path__pretrain_network_g=weights))
+    assert "FINE-TUNING" in log_of(tmp_path)
+
+
+def test_testing_without_weights_is_said(tmp_path, monkeypatch):
+    make_project(tmp_path)
+    run_here(monkeypatch, tmp_path, write_options(tmp_path / "t.yml"), pipeline="test")
+    (log,) = (tmp_path / "results" / "tiny").glob("test_*.log")
+    assert "WARNING: path.pretrain_network_g is not set: the network is tested as it was initialised" in log.read_text()

@@ -8,6 +8,7 @@ from typing import Any
 from basicsr.engine.option_types import did_you_mean
 from basicsr.engine.options_check import Checker
 from basicsr.engine.options_yaml import Entry, Place
+from basicsr.utils.registry import DATASET_REGISTRY
 
 # Two names for one thing, by section; '*' stands for every member of the section.
 TWO_NAMES = (
@@ -16,6 +17,14 @@ TWO_NAMES = (
     (("val",), "crop_size_h", "crop_size_h_ratio"),
     (("val",), "crop_size_w", "crop_size_w_ratio"),
 )
+LMDB_OPEN = ("readonly", "lock", "readahead", "max_readers", "max_dbs", "max_spare_txns", "map_size", "meminit")
+# io_backend.type to the arguments that it needs and those that it may have.
+BACKENDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "disk": ((), ()),
+    "lmdb": ((), ("client_keys", *LMDB_OPEN)),
+    "mmap": ((), ()),
+    "memcached": (("server_list_cfg", "client_cfg"), ("sys_path",)),
+}
 # Smallest allowed values.
 LOWER_BOUNDS: Mapping[tuple[str, ...], float] = {
     ("scale",): 1,
@@ -73,6 +82,14 @@ def find(top: Entry, *keys: str) -> Entry | None:
             return None
         entry = entry.value.get(key)
     return entry
+
+
+def _reads_files_our_way(dataset_type: Any) -> bool:
+    """Whether a data set is the engine's, or made from one; another may have storages of its own."""
+    if not isinstance(dataset_type, str) or dataset_type not in DATASET_REGISTRY:
+        return False
+    bases = getattr(DATASET_REGISTRY.get(dataset_type), "__mro__", ())
+    return any(base.__module__.startswith("basicsr.data.") for base in bases)
 
 
 def _is_folder_name(name: str) -> bool:
@@ -156,14 +173,37 @@ class _Rules:
             if dataset.get("prefetch_mode") == "cuda" and not dataset.get("pin_memory"):
                 message = "needs pin_memory: true, or the copies to the GPU cannot overlap with the computation"
                 self.error(("datasets", key, "prefetch_mode"), message)
-            if key == "train" and dataset.get("batch_size_per_gpu") is None:
-                self.error(("datasets", key, "batch_size_per_gpu"), "missing; training needs it (a whole number)")
+            size = ("datasets", key, "batch_size_per_gpu")
+            if key == "train" and dataset.get(size[-1]) is None and not self._broken(".".join(size)):
+                self.error(size, "missing; training needs it (a whole number)")
+            if isinstance(dataset.get("io_backend"), Mapping) and _reads_files_our_way(dataset.get("type")):
+                self._io_backend(("datasets", key, "io_backend"), dataset["io_backend"])
+
+    def _io_backend(self, where: tuple[str, ...], backend: Mapping[str, Any]) -> None:
+        kind = backend.get("type")
+        if not isinstance(kind, str) or kind not in BACKENDS:
+            advice = did_you_mean(str(kind), BACKENDS) or f"; there are: {', '.join(BACKENDS)}"
+            message = "missing" if kind is None else f"no storage of the name '{kind}'"
+            self.error((*where, "type"), message + advice)
+            return
+        required, optional = BACKENDS[kind]
+        for name in backend:
+            if name not in ("type", *required, *optional):
+                advice = did_you_mean(str(name), (*required, *optional)) or "; remove it"
+                self.error((*where, str(name)), f"unknown key of the storage '{kind}'{advice}")
+        for name in required:
+            if backend.get(name) is None:
+                self.error((*where, name), f"missing; the storage '{kind}' needs it")
 
     def validation(self, is_train: bool) -> None:
         sets = {key: item for key, item in self.datasets.items() if key != "train"}
         if is_train and sets and self.val.get("val_freq") is None and not self._broken("val.val_freq"):
             message = f"missing; there is a validation set ({next(iter(sets))}): say how often to validate, e.g. 1000"
             self.error(("val", "val_freq"), message)
+        for axis in ("h", "w") if self.val.get("grids") else ():
+            key = f"crop_size_{axis}"
+            if self.val.get(key) is None and self.val.get(f"{key}_ratio") is None and not self._broken(f"val.{key}"):
+                self.error(("val", key), f"missing; grids: true needs it (pixels), or {key}_ratio (share of the image)")
         best = self.val.get("best_metric")
         if not best:
             return

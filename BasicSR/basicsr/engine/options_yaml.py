@@ -248,6 +248,8 @@ def read_yaml(text: str, file: str) -> LoadedFile:
         line = mark.line + 1 if mark else 0
         detail = ", ".join(part for part in (error.context, error.problem) if part)
         hint = " (indent with spaces, not tabs)" if "\\t" in (error.problem or "") else ""
+        if "${" in "".join(text.splitlines()[line - 1 : line]):
+            hint = ' (between { } or [ ], ${...} needs quotes: "${...}")'
         raise UserError(f"{Place(file, line)}: not valid YAML: {detail}{hint}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{file}: not valid YAML: {error}") from error

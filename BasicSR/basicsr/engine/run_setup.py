@@ -85,6 +85,12 @@ def run_log() -> Iterator[RunLog]:
         log.close()
 
 
+def log_options(opt: dict[str, Any]) -> None:
+    """Log what a bug report needs: versions, and all options with their defaults."""
+    get_root_logger().info(get_env_info())
+    get_root_logger().info(dict2str(opt))
+
+
 @contextlib.contextmanager
 def _writable(folder: Path) -> Iterator[None]:
     """What the disk refuses while a run's folder is made is for the user to put right."""
@@ -98,7 +104,7 @@ def _writable(folder: Path) -> Iterator[None]:
 
 
 def open_train_folder(opt: dict[str, Any], args: argparse.Namespace, log: RunLog) -> RunLock:
-    """Make the run's folder on rank 0, begin its log file, put the options into both.
+    """Make the run's folder on rank 0, put the option file into it, begin its log file.
 
     A run that neither resumes nor was asked to (``--auto_resume``) gets a new folder; what is in its place is renamed.
     With ``--auto_resume`` and no checkpoint yet, the folder of the interrupted start is used again.
@@ -134,8 +140,6 @@ def open_train_folder(opt: dict[str, Any], args: argparse.Namespace, log: RunLog
 def _open_log(opt: dict[str, Any], root: Path, kind: str, log: RunLog) -> None:
     title = opt["name"].replace("/", "_")
     log.open(root / f"{kind}_{title}_{get_time_str()}.log")
-    get_root_logger().info(get_env_info())
-    get_root_logger().info(dict2str(opt))
 
 
 def open_test_folder(opt: dict[str, Any], log: RunLog) -> None:

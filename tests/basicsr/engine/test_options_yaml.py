@@ -168,6 +168,10 @@ class TestForce:
         entry = root.value["train"].value["optim_g"].value["lr"]
         assert entry.value == 1e-4 and str(entry.place) == "--force_yml train:optim_g:lr=1e-4"
 
+    def test_a_variable_in_braces_needs_quotes_and_the_message_says_so(self) -> None:
+        with pytest.raises(UserError, match=r"x\.yml:2: .*needs quotes"):
+            read_yaml("a: 1\nb: {lr: ${LR}}\n", "x.yml")
+
     def test_a_forced_value_that_is_not_yaml_is_named(self) -> None:
         with pytest.raises(UserError, match=r"^--force_yml 'a:b=\[1, 2': not valid YAML"):
             self.force("a: {b: 0}", "c=1", "a:b=[1, 2")
