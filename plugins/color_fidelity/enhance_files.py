@@ -81,7 +81,7 @@ def read_photo(path: Path) -> Photo:
     planes = _stored_planes(content, header)
     if planes is None:  # of a kind that becomes plain sRGB: a CMYK profile, say, does not fit RGB pixels
         return Photo(decode_image(content, str(path), header=header), exif=exif, dpi=dpi)
-    planes = _upright(planes, header.orientation)
+    planes = _upright(planes, header.turn)
     channels = planes.shape[2]
     rgb = np.repeat(planes[..., :1], 3, axis=2) if channels <= 2 else planes[..., :3]
     alpha = np.ascontiguousarray(planes[..., -1]) if channels in (2, 4) else None

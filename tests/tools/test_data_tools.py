@@ -188,3 +188,15 @@ def test_build_image_store_command(tmp_path: Path) -> None:
     assert ImageStore(tmp_path / "lq.store").names() == ["a.png"]
     assert run("build_image_store.py", str(tmp_path / "gt"), str(tmp_path / "other")).returncode == 2
     assert run("build_image_store.py").returncode == 2
+
+
+def test_what_is_in_the_folder_but_not_read_is_named(tmp_path: Path) -> None:
+    gt, _ = save_pair(tmp_path, "a.png", 1)
+    Image.fromarray(photo(2)).save(gt.with_name("b.gif"))
+    (gt.parent / "more.png").mkdir()
+    (gt.parent / ".DS_Store").write_bytes(b"x")
+    (gt.parent / "loop.png").symlink_to("loop.png")
+    report = check_data([DataSetToCheck("photos", str(gt.parent), None)])
+    found = {Path(finding.path).name: finding.kind for finding in report.findings}
+    assert found == {"b.gif": "ignored", "more.png": "ignored", "loop.png": "unreadable"}
+    assert report.errors == 1

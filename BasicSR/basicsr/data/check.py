@@ -14,7 +14,7 @@ from basicsr.data import data_util
 from basicsr.data.image_source import backend_options, store_root
 from basicsr.data.image_store import ImageStore
 from basicsr.engine.errors import UserError
-from basicsr.engine.image_io import ImageHeader, read_bytes, verify_image
+from basicsr.engine.image_io import IMAGE_SUFFIXES, ImageHeader, read_bytes, verify_image
 from basicsr.utils.file_client import LmdbBackend
 
 ERROR, WARNING = "error", "warning"
@@ -24,6 +24,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "empty-file": (ERROR, "file of 0 bytes"),
     "not-an-image": (ERROR, "no image in spite of its name (text, html, unknown)"),
     "damaged": (ERROR, "truncated or damaged image"),
+    "unsupported": (ERROR, "image of a kind or size that is not supported"),
     "unreadable": (ERROR, "file cannot be read"),
     "missing-partner": (ERROR, "one half of a pair is missing"),
     "size-mismatch": (ERROR, "target is not scale times the input"),
@@ -37,11 +38,15 @@ KINDS: dict[str, tuple[str, str]] = {
     "exif-rotated": (WARNING, "EXIF orientation (applied)"),
     "icc": (WARNING, "colour profile other than sRGB (converted)"),
     "icc-unreadable": (WARNING, "colour profile that cannot be used (ignored)"),
+    "frames": (WARNING, "several frames or pages (the first is used)"),
+    "ignored": (WARNING, "in the folder, but not read: sub-folder or another kind of file"),
     "duplicate": (WARNING, "same content under several names"),
     "identical-pair": (WARNING, "input and target are the same file content"),
     "shared-between-sets": (WARNING, "same content in a training and another set"),
 }
 """Every kind of finding: its level and what it means."""
+
+_BY_MESSAGE = {"not an image": "not-an-image", "not supported": "unsupported"}
 
 Progress = Callable[[int, int, str], None]
 
@@ -192,7 +197,8 @@ def _inspect_one(file: _File) -> _Facts:
         header = verify_image(content, file.path, lambda kind, _: kinds.append(kind))
     except UserError as error:
         text = _without(file.path, error)
-        kind = "empty-file" if not content else "not-an-image" if text.startswith("not an image") else "damaged"
+        starts = (kind for start, kind in _BY_MESSAGE.items() if text.startswith(start))
+        kind = "empty-file" if not content else next(starts, "damaged")
         return _Facts(file.path, None, None, (Finding(kind, file.path, text),))
     detail = f"{header.format} {header.width}x{header.height}, mode {header.mode}, {header.bit_depth} bit"
     found = tuple(Finding(kind, file.path, f"{KINDS[kind][1]}: {detail}") for kind in dict.fromkeys(kinds))
@@ -279,7 +285,16 @@ def _list_root(root: str, kind: str, report: Report) -> dict[str, _File]:
         if not source.is_dir():
             return {}
         return {name: _disk_file(str(source / name)) for name in store.names() if (source / name).is_file()}
-    return {name: _disk_file(os.path.join(root, name)) for name in data_util.list_images(root)}
+    names = data_util.list_images(root)
+    others = sorted(name for name in set(os.listdir(root)) - set(names) if not name.startswith("."))
+    report.findings.extend(_ignored(os.path.join(root, name)) for name in others)
+    return {name: _disk_file(os.path.join(root, name)) for name in names}
+
+
+def _ignored(path: str) -> Finding:
+    if os.path.isdir(path):
+        return Finding("ignored", path, "a folder; images are read from the folder itself, not from those in it")
+    return Finding("ignored", path, f"its ending is none of {', '.join(IMAGE_SUFFIXES)}")
 
 
 def _lmdb_file(backend: LmdbBackend, root: str, key: str) -> _File:

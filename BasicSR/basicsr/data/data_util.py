@@ -11,23 +11,19 @@ import numpy as np
 import torch
 
 from basicsr.engine.errors import UserError
-from basicsr.engine.image_io import is_image_file, read_image, to_float
+from basicsr.engine.image_io import image_names, read_image, to_float
 
 _META_LINE = re.compile(r"^(?P<name>.+?)\s+\((?P<h>\d+),\s*(?P<w>\d+),\s*(?P<c>\d+)\)(?:\s+(?P<level>\d+))?$")
 _SHOWN = 5
 
 
 def list_images(folder: str | os.PathLike[str], what: str = "image") -> list[str]:
-    """Names of a folder's image files, sorted; hidden files (``.DS_Store``) and other kinds are left out.
+    """Names of a folder's image files, sorted; see ``image_names``.
 
     Raises:
         UserError: The folder does not exist, or holds no image.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if is_image_file(entry.name) and entry.is_file())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{os.fspath(folder)}: there is no such folder ({what} images are read from it).") from error
+    names = image_names(folder)
     if not names:
         raise UserError(f"{os.fspath(folder)}: the folder holds no {what} images.")
     return names

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from basicsr.engine.errors import UserError
-from basicsr.engine.image_io import Box, is_image_file
+from basicsr.engine.image_io import Box, image_names
 
 STORE_SUFFIX = ".store"
 INDEX_NAME = "index.json"
@@ -168,25 +168,23 @@ class ImageStore:
 
 
 def same_source(info: StoredImageInfo, path: Path) -> bool:
-    """Whether a source file is still the one that an image was made from."""
-    stat = path.stat()
-    if stat.st_size != info.source_size:
+    """Whether a source file is still the one that an image was made from; one that cannot be read is not."""
+    try:
+        stat = path.stat()
+        if stat.st_size != info.source_size:
+            return False
+        return stat.st_mtime_ns == info.source_mtime_ns or zlib.crc32(path.read_bytes()) == info.source_crc32
+    except OSError:
         return False
-    return stat.st_mtime_ns == info.source_mtime_ns or zlib.crc32(path.read_bytes()) == info.source_crc32
 
 
 def source_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Image files of a folder by name, sorted; hidden files and other kinds are left out.
+    """Image files of a folder by name, sorted; see ``image_names``.
 
     Raises:
         UserError: There is no such folder.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_file() and is_image_file(entry.name))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{os.fspath(folder)}: there is no such folder.") from error
-    return {name: Path(folder) / name for name in names}
+    return {name: Path(folder) / name for name in image_names(folder)}
 
 
 def read_index(folder: Path) -> StoreIndex:

@@ -180,7 +180,10 @@ class _Decoded:
 
 
 def _decode(path: Path) -> _Decoded:
-    stat = path.stat()
+    try:
+        stat = path.stat()  # before the content: a change in between is found by the next build
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}.") from error
     content = read_bytes(path)
     pixels = decode_image(content, str(path))
     info = StoredImageInfo(

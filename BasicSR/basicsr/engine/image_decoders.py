@@ -17,6 +17,7 @@ from PIL import Image, ImageFile
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _WHOLE_IMAGE_SHARE = 0.9
+_PILLOW_MODES = {"1": "L", "L": "L", "LA": "LA", "PA": "RGBA", "RGBA": "RGBA", "CMYK": "CMYK"}
 
 Box = tuple[int, int, int, int]
 """``(top, left, height, width)`` in pixels of the image as stored."""
@@ -24,6 +25,10 @@ Box = tuple[int, int, int, int]
 
 class DecodeError(ValueError):
     """The image is damaged or of a kind that is not supported; the message says how."""
+
+
+class UnsupportedError(DecodeError):
+    """The image is of a kind that is not supported; the message says which."""
 
 
 def cut(pixels: np.ndarray, box: Box | None) -> np.ndarray:
@@ -112,7 +117,7 @@ def decode_jpeg(content: bytes, box: Box | None) -> np.ndarray:
 
 
 def decode_other(content: bytes, box: Box | None) -> np.ndarray:
-    """Decode with OpenCV, depth and channels as stored, in OpenCV's channel order (BGR); Pillow is the second try.
+    """Decode with OpenCV, depth and channels as stored, colours as RGB; Pillow is the second try, at 8 bit.
 
     Raises:
         DecodeError: Neither can decode it, or the samples are neither uint8 nor uint16.
@@ -122,13 +127,26 @@ def decode_other(content: bytes, box: Box | None) -> np.ndarray:
     except cv2.error as error:
         raise DecodeError(str(error).strip().splitlines()[-1]) from error
     if pixels is None:
-        with _opened(content) as image:
-            if image.mode.startswith(("I", "F")):
-                raise DecodeError(f"Pillow mode {image.mode} is not supported; save it as 8- or 16-bit PNG")
-            pixels = _crop(image, (0, 0, *image.size), "RGB")[:, :, ::-1]
+        return decode_by_pillow(content, box)
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise DecodeError(f"samples of type {pixels.dtype} are not supported; save it with 8 or 16 bits")
-    return cut(pixels, box)
+        raise UnsupportedError(f"samples of type {pixels.dtype}; save it with 8 or 16 bits a channel")
+    return cut(bgr_to_rgb(pixels), box)
+
+
+def decode_by_pillow(content: bytes, box: Box | None) -> np.ndarray:
+    """Decode at 8 bit with Pillow: ``(h, w)`` grey, ``(h, w, 2 to 4)`` with alpha, RGB, CMYK; a TIFF comes upright.
+
+    OpenCV is no choice for a TIFF of 8 bit: it multiplies the colours by the alpha channel.
+
+    Raises:
+        DecodeError: The data is wrong, or its samples have more than 8 bits.
+    """
+    with _opened(content) as image:
+        if image.mode.startswith(("I", "F")):
+            raise UnsupportedError(f"samples of Pillow's mode {image.mode}; save it with 8 or 16 bits a channel")
+        transparent = "transparency" in image.info and image.mode in ("P", "RGB")
+        mode = "RGBA" if transparent else _PILLOW_MODES.get(image.mode, "RGB")
+        return cut(_crop(image, (0, 0, *image.size), mode), box)
 
 
 def _opened(content: bytes) -> Image.Image:

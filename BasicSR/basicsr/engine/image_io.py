@@ -42,9 +42,11 @@ NOTE_TEXTS = {
     "icc": "the embedded colour profile is not sRGB: pixels are converted to sRGB",
     "icc-unreadable": "the embedded colour profile cannot be used: pixels are taken as sRGB",
     "cmyk": "CMYK is converted to RGB",
+    "frames": "of several frames or pages the first is used",
 }
 
 _ORIENTATION_TAG = 0x0112
+_BITS_TAG, _PLANAR_TAG = 258, 284
 _MODES_16 = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -59,16 +61,41 @@ class ImageHeader:
     orientation: int = 1
     icc_profile: bytes | None = field(default=None, repr=False)
     bit_depth: int = 8
+    several_frames: bool = False
 
     @property
-    def transposed(self) -> bool:
-        """Whether uprighting swaps height and width."""
-        return self.orientation >= 5
+    def turn(self) -> int:
+        """The orientation that is still to be applied to decoded pixels: decoders of TIFF do it by themselves."""
+        return 1 if self.format == "TIFF" else self.orientation
 
 
 def is_image_file(name: str) -> bool:
     """Whether a file name counts as an image: a known ending and not hidden (``.DS_Store``, ``._photo.jpg``)."""
     return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def image_names(folder: str | os.PathLike[str]) -> list[str]:
+    """Names of a folder's image files, sorted; sub-folders, hidden files and files of other kinds are left out.
+
+    A link that leads nowhere is in the list: whoever reads it gets an error with its name, and it is not lost silently.
+
+    Raises:
+        UserError: There is no such folder, or it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if is_image_file(entry.name) and _is_file(entry))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{os.fspath(folder)}: there is no such folder.") from error
+    except OSError as error:
+        raise UserError(f"{os.fspath(folder)}: the folder cannot be read: {error.strerror or error}.") from error
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:
+        return True  # a link to itself
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -109,20 +136,33 @@ def _parse_header(stream: BinaryIO, name: str) -> ImageHeader:
     try:
         with Image.open(stream) as image:
             orientation = _orientation(image)
-            width, height = image.size
+            width, height = _stored_size(image)
             profile = image.info.get("icc_profile")
             form, mode = image.format or "", image.mode
             deep = _is_deep(image)
+            if form == "TIFF" and deep and getattr(image, "tag_v2", {}).get(_PLANAR_TAG, 1) != 1:
+                raise UserError(f"{name}: not supported: 16-bit TIFF of separate planes. Save it interleaved.")
+            # the further pictures of an MPO (a camera's JPEG) are its gain map, depth map or preview
+            several = form != "MPO" and bool(getattr(image, "is_animated", False))
+    except Image.DecompressionBombError as error:
+        limit = f"{2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6} megapixels"
+        raise UserError(f"{name}: not supported: more than {limit} by its header. Scale down or remove it.") from error
     except UnidentifiedImageError as error:
         stream.seek(0)
         raise UserError(_not_an_image(stream.read(512), name)) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{name}: the image header is damaged ({error}). Replace or remove the file.") from error
     if orientation not in range(1, 9):
         orientation = 1
     if orientation >= 5:
         height, width = width, height
-    return ImageHeader(height, width, form, mode, orientation, profile or None, 16 if deep else 8)
+    return ImageHeader(height, width, form, mode, orientation, profile or None, 16 if deep else 8, several)
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height as stored; Pillow since 11.2 gives those of the upright image for TIFF."""
+    tags = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
+    return image.size if tags is None else (int(tags[256]), int(tags[257]))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -136,6 +176,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _is_deep(image: Image.Image) -> bool:
     """Whether samples have more than 8 bits. Pillow's mode does not say so for colour, its tile description does."""
+    if image.format == "TIFF":
+        return max(getattr(image, "tag_v2", {}).get(_BITS_TAG, (8,))) > 8
     if image.mode.startswith("I"):
         return True
     raw_modes = [str(tile[3]) for tile in getattr(image, "tile", [])]
@@ -167,8 +209,12 @@ def decode_image(
     note = _ignore if note is None else note
     try:
         pixels = _decode_raw(content, header, _box_in_file(box, header, name))
+    except decoders.UnsupportedError as error:
+        raise UserError(f"{name}: not supported: {error}.") from error
     except decoders.DecodeError as error:
         raise UserError(f"{name}: the image is damaged: {error}. Replace or remove the file.") from error
+    if header.several_frames:
+        note("frames", name)
     if header.mode == "CMYK":
         note("cmyk", name)
         return _upright(_cmyk_to_rgb(pixels, header), header, note, name)
@@ -212,6 +258,8 @@ def _not_an_image(content: bytes, name: str) -> str:
     if not content:
         return f"{name}: the file is empty (0 bytes). Replace or remove it."
     start = content[:32]
+    if start[:4] in (b"II*\0", b"MM\0*"):
+        return f"{name}: not supported: TIFF samples of a kind that is not read. Save it with 8 or 16 bits a channel."
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start) or _is_text(content[:512]):
         text = start.decode("utf-8", "replace").split("\n")[0].strip()
         return f"{name}: not an image but text (it starts with {text!r}). Replace or remove it."
@@ -245,13 +293,14 @@ def _box_in_file(box: Box | None, header: ImageHeader, name: str) -> Box | None:
         6: (right_gap, top, width, height),
         7: (right_gap, bottom_gap, width, height),
         8: (left, bottom_gap, width, height),
-    }[header.orientation]
+    }[header.turn]
 
 
 def _upright(pixels: np.ndarray, header: ImageHeader, note: Note, name: str) -> np.ndarray:
-    if header.orientation == 1:
+    if header.orientation != 1:
+        note("exif-rotated", name)
+    if header.turn == 1:
         return np.ascontiguousarray(pixels)
-    note("exif-rotated", name)
     turned = {
         2: lambda p: p[:, ::-1],
         3: lambda p: p[::-1, ::-1],
@@ -260,7 +309,7 @@ def _upright(pixels: np.ndarray, header: ImageHeader, note: Note, name: str) -> 
         6: lambda p: p.transpose(1, 0, 2)[:, ::-1],
         7: lambda p: p.transpose(1, 0, 2)[::-1, ::-1],
         8: lambda p: p.transpose(1, 0, 2)[::-1],
-    }[header.orientation](pixels)
+    }[header.turn](pixels)
     return np.ascontiguousarray(turned)
 
 
@@ -273,7 +322,9 @@ def _decode_raw(content: bytes, header: ImageHeader, box: Box | None) -> np.ndar
         rows = decoders.decode_png_rows(content, box) if box is not None and header.bit_depth == 8 else None
         if rows is not None:
             return rows
-    return decoders.bgr_to_rgb(decoders.decode_other(content, box))
+    if header.format == "TIFF" and (header.bit_depth == 8 or header.mode == "CMYK"):
+        return decoders.decode_by_pillow(content, box)
+    return decoders.decode_other(content, box)
 
 
 def _cmyk_to_rgb(pixels: np.ndarray, header: ImageHeader) -> np.ndarray:

@@ -161,3 +161,11 @@ def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes | None) -
 def test_an_unknown_output_type_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot write '\.gif'"):
         write_photo(tmp_path / "a.gif", Photo(pixels()))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_rotated_tiff_is_turned_once(tmp_path: Path, dtype: type) -> None:
+    pixels = np.arange(8 * 12 * 3).reshape(8, 12, 3).astype(dtype)
+    path = tmp_path / "turned.tif"
+    tifffile.imwrite(path, pixels, photometric="rgb", metadata=None, extratags=[(274, 3, 1, 6, True)])
+    np.testing.assert_array_equal(read_photo(path).rgb, pixels.transpose(1, 0, 2)[:, ::-1])
