@@ -44,6 +44,7 @@ setup(
         "lmdb>=1.4",
         "safetensors>=0.4",
         "scikit-image>=0.22",
+        "tifffile>=2023.7",
         "tensorboard>=2.15",
         "tqdm>=4.66",
     ],

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from basicsr.data.image_source import store_root
 from basicsr.engine.option_types import nearest
 from basicsr.engine.options_check import Checker
 from basicsr.engine.options_fill import DATA_PATH_PREFIXES, absolute
@@ -42,19 +43,25 @@ def check_paths(
 def _check_data(checker: Checker, top: Entry, datasets: Mapping[str, Any]) -> bool:
     missing = False
     for name, dataset in datasets.items():
-        if ((dataset or {}).get("io_backend") or {}).get("type") == "memcached":
+        backend = ((dataset or {}).get("io_backend") or {}).get("type")
+        if backend == "memcached":
             continue  # its paths are keys of a server
         for key, value in (dataset or {}).items():
             if not str(key).startswith(DATA_PATH_PREFIXES):
                 continue
             for path in value if isinstance(value, list) else [value]:
-                if not isinstance(path, str) or "://" in path or Path(absolute(path, checker.root)).exists():
+                if not isinstance(path, str) or "://" in path or _exists(absolute(path, checker.root), backend):
                     continue
                 entry = find(top, "datasets", name, key)
                 message = _data_message(str(key), Path(absolute(path, checker.root)))
                 checker.error(entry.place if entry else top.place, f"datasets.{name}.{key}", message)
                 missing = True
     return missing
+
+
+def _exists(path: str, backend: str | None) -> bool:
+    """Whether data is there; with the backend ``mmap`` a folder may be gone whose store lies beside its place."""
+    return Path(path).exists() or (backend == "mmap" and Path(store_root(path)).is_dir())
 
 
 def _data_message(key: str, path: Path) -> str:

@@ -75,7 +75,9 @@ class Schema:
 
 def schema_of_dataclass(cls: type) -> Schema:
     """The schema that a dataclass's fields are."""
-    docs = documented_params(cls)
+    docs: dict[str, str] = {}
+    for parent in reversed(cls.__mro__):  # a field is described where it is declared
+        docs.update(documented_params(parent))
     hints = type_hints(cls)
     params = {}
     for item in dataclasses.fields(cls):

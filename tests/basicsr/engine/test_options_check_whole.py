@@ -127,6 +127,13 @@ class TestPaths:
         report = check(paths=True, datasets__train__dataroot_gt="dta/gt")
         assert f"did you mean {tmp_path}/data/gt?" in only(report)
 
+    def test_a_store_beside_the_place_of_its_folder_is_data(self, check: Checks, tmp_path: Path) -> None:
+        for half in ("gt", "lq"):
+            (tmp_path / "kept" / f"{half}.store").mkdir(parents=True)
+        roots = {f"datasets__train__dataroot_{half}": f"kept/{half}" for half in ("gt", "lq")}
+        assert messages(check(paths=True, **roots, datasets__train__io_backend={"type": "mmap"})) == []
+        assert len(check(paths=True, **roots).errors) == 2
+
     def test_weights_of_another_run_name_its_option_file(self, check: Checks, tmp_path: Path) -> None:
         (tmp_path / "options").mkdir()
         (tmp_path / "options" / "first.yml").write_text("name: first_run\n", encoding="utf-8")

@@ -138,3 +138,21 @@ def test_every_key_of_the_engine_is_documented() -> None:
     for cls in (*classes, options_schema.MetricOptions, options_schema.WandbOptions):
         undocumented = set(schema_of_dataclass(cls).params) - set(documented_params(cls))
         assert not undocumented, f"{cls.__name__}: {undocumented}"
+
+
+@dataclass(frozen=True)
+class MoreOptions(Options):
+    """More.
+
+    Attributes:
+        extra: Own.
+    """
+
+    extra: int = 0
+
+
+def test_inherited_fields_keep_their_descriptions() -> None:
+    described, more = schema_of_dataclass(Options).params, schema_of_dataclass(MoreOptions).params
+    assert more["extra"].doc == "Own."
+    assert [more[key].doc for key in described] == [param.doc for param in described.values()]
+    assert any(param.doc for param in described.values())
