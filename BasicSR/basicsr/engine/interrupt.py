@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import signal
@@ -15,6 +16,7 @@ import torch.distributed as dist
 from basicsr.engine import distributed
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_NOTED = b"\nStopping: this iteration, with its validation if one is due, is finished and saved. (Ctrl-C: stop at once.)\n"
 
 
 class Interrupted(SystemExit):
@@ -88,6 +90,10 @@ class StopRequest:
             raise KeyboardInterrupt if number == signal.SIGINT else Interrupted(128 + number)
         if not first and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if first and distributed.is_main():
+            # Not through the log or sys.stderr: the signal may have come in the middle of one of their writes.
+            with contextlib.suppress(OSError):  # nobody may be listening any more
+                os.write(2, _NOTED)
 
     def agreed(self) -> bool:
         """Whether to stop after this step; to be called once a step, by every process.

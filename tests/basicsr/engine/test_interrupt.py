@@ -21,6 +21,23 @@ def test_first_signal_waits_for_the_end_of_the_step(number, status):
         assert stop.status == status
 
 
+def test_the_first_signal_is_answered_at_once_and_a_lost_terminal_does_no_harm(capfd):
+    with StopRequest() as stop:
+        stop.arm()
+        _send(signal.SIGINT)
+        assert "Stopping: this iteration" in capfd.readouterr().err
+    with StopRequest() as stop:
+        stop.arm()
+        kept = os.dup(2)
+        os.close(2)
+        try:
+            _send(signal.SIGTERM)
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        assert stop.agreed()
+
+
 def test_second_ctrl_c_stops_at_once():
     with StopRequest() as stop:
         stop.arm()
