@@ -7,6 +7,7 @@ final name is whole, and a state on the disk means that its weights are too.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
@@ -38,7 +39,8 @@ def write_atomic(path: str | Path, writer: Callable[[Any], object]) -> None:
         UserError: The disk refused (full, read-only, ...); the temporary file is removed, an old file is untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+    # The end of a long name is dropped: a name may have 255 bytes, and the final one may need them all.
+    temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}{_TEMPORARY}")
     refusals: list[OSError] = []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +51,8 @@ def write_atomic(path: str | Path, writer: Callable[[Any], object]) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         reason = error if isinstance(error, OSError) else refusals[0] if refusals else None
         if reason is None:
             raise

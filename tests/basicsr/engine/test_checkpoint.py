@@ -199,3 +199,12 @@ def test_prune_of_a_run_resumed_from_an_old_state_spares_what_it_just_wrote(tmp_
         _checkpoint(tmp_path, iteration)
     checkpoint.prune(tmp_path / "models", tmp_path / "training_states", keep_last=1, upto=6)
     assert set(checkpoint.states_in(tmp_path / "training_states")) == {6, 12}
+
+
+def test_the_longest_name_can_be_written_and_a_file_as_folder_is_a_user_error(tmp_path):
+    longest = tmp_path / ("é" * 125 + ".pth")
+    checkpoint.write_atomic(longest, lambda file: file.write(b"x"))
+    assert [path.name for path in tmp_path.iterdir()] == [longest.name]
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match="cannot write .*file/sub/x"):
+        checkpoint.write_atomic(tmp_path / "file" / "sub" / "x", lambda file: file.write(b"x"))
