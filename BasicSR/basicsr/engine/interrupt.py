@@ -16,7 +16,7 @@ import torch.distributed as dist
 from basicsr.engine import distributed
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_NOTED = b"\nStopping: this iteration, with its validation if one is due, is finished and saved. (Ctrl-C: stop at once.)\n"
+_NOTED = b"\nStopping: this iteration, and its validation if one is due, are finished and saved. (Ctrl-C: stop now.)\n"
 
 
 class Interrupted(SystemExit):
