@@ -1,5 +1,12 @@
 #!/usr/bin/env python3
-"""Enhance photos with a trained network: python tools/enhance.py PHOTO|FOLDER --checkpoint net_g.pth -o OUT"""
+"""Enhance a photo or a folder of photos of any size with a trained network.
+
+    python tools/enhance.py photos/ --checkpoint experiments/NAME/models/net_g_latest.pth -o enhanced/
+    python tools/enhance.py a.jpg --checkpoint net_g.pth -o b.png --compare
+
+EXIF, colour profile, depth and alpha are kept. Photos whose output exists are skipped, so an interrupted run goes on.
+Exit status: 0, or 1 if a photo failed (it is named, the others are done), or 2 if the call itself is wrong.
+"""
 
 import argparse
 import datetime
@@ -16,7 +23,7 @@ from basicsr.engine.cli import run_main  # noqa: E402
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="a photo, or a folder of photos")
     parser.add_argument("--checkpoint", type=Path, required=True, help="weights: net_g_*.pth or .safetensors")
     parser.add_argument("-o", "--output", type=Path, required=True, help="output folder (or file, for one photo)")

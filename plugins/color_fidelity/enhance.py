@@ -18,6 +18,7 @@ from plugins.color_fidelity.enhance_run import Runner
 
 SHEET_WIDTH = 1600
 COMPARE_ENDING = "_compare"
+_FORMATS = {ending: ending.replace("jpeg", "jpg").replace("tiff", "tif") for ending in OUTPUT_SUFFIXES}
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,12 @@ def plan_jobs(source: Path, output: Path, recursive: bool = False, suffix: str |
         suffix: Ending of the output files, such as ``.png``; None keeps jpg, png and tiff, and makes png of the rest.
 
     Raises:
-        UserError: There is nothing to do, an output would overwrite its source, or two would be the same file.
+        UserError: There is nothing to do, the output is of the wrong kind, an output would overwrite its source, or
+            two would be the same file.
     """
     if suffix is not None and suffix not in OUTPUT_SUFFIXES:
         raise UserError(f"format '{suffix}': use one of {', '.join(OUTPUT_SUFFIXES)}")
+    _check_output(source, output, suffix)
     if source.is_dir():
         found = sorted(path for path in source.glob("**/*" if recursive else "*") if is_image_file(path.name))
         jobs = [Job(path, _renamed(output / path.relative_to(source), suffix)) for path in found if path.is_file()]
@@ -77,6 +80,21 @@ def plan_jobs(source: Path, output: Path, recursive: bool = False, suffix: str |
     _refuse_collisions(jobs)
     stems = Counter(job.target.with_suffix("") for job in jobs)
     return [job if stems[job.target.with_suffix("")] == 1 else replace(job, label=job.target.name) for job in jobs]
+
+
+def _check_output(source: Path, output: Path, suffix: str | None) -> None:
+    """Raise ``UserError`` where the output can be neither the folder nor the file that it has to be."""
+    ending = output.suffix.lower()
+    if output.is_dir():
+        return
+    if source.is_dir():
+        if output.exists():
+            raise UserError(f"{output}: a file; the photos of a folder need a folder to go to")
+    elif ending in OUTPUT_SUFFIXES:
+        if suffix is not None and _FORMATS[suffix] != _FORMATS[ending]:
+            raise UserError(f"{output}: its ending says another format than {suffix}; give one of them, or a folder")
+    elif ending in Image.registered_extensions():
+        raise UserError(f"{output}: cannot write '{ending}' files; use one of {', '.join(OUTPUT_SUFFIXES)}, or a folder")
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:

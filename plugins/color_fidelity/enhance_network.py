@@ -38,7 +38,9 @@ def load_network(
         UserError: A file is missing, damaged or of another kind, or weights and network do not fit each other.
     """
     refuse_training_state(checkpoint)
-    state, _ = read_state_dict(checkpoint, param_key or "params_ema")
+    state, section = read_state_dict(checkpoint, param_key or "params_ema")
+    if param_key is not None and section != param_key:
+        raise UserError(f"{checkpoint}: it holds no '{param_key}', but {section}; leave --param-key out")
     net = build_network(nafnet_options(state, checkpoint) if options is None else network_options(options))
     fit(net, state, str(checkpoint), strict=True)
     return net.eval().requires_grad_(False).to(device or torch.device("cpu"))

@@ -7,6 +7,7 @@ from basicsr.engine.errors import NonFiniteError, UserError
 
 USER_ERROR_STATUS = 2
 NON_FINITE_STATUS = 3
+INTERRUPTED_STATUS = 130
 
 
 def run_main(main: Callable[[], int | None]) -> int:
@@ -17,7 +18,7 @@ def run_main(main: Callable[[], int | None]) -> int:
 
     Returns:
         ``main``'s own status, 2 after a ``UserError`` and 3 after a ``NonFiniteError``, whose messages go to standard
-        error. Any other exception is a defect and passes through with its traceback.
+        error, 130 after Ctrl-C. Any other exception is a defect and passes through with its traceback.
     """
     try:
         return main() or 0
@@ -27,3 +28,6 @@ def run_main(main: Callable[[], int | None]) -> int:
     except NonFiniteError as error:
         sys.stderr.write(f"error: {error}\n")
         return NON_FINITE_STATUS
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED_STATUS

@@ -99,3 +99,17 @@ def test_a_compare_sheet_shows_before_and_after(tmp_path: Path) -> None:
     sheet = np.asarray(Image.open(tmp_path / "out" / "wide_compare.jpg"))
     assert sheet.shape == (1600, 1600 * 2 + 16, 3)
     assert abs(int(sheet[800, 100, 0]) - 100) <= 2 and abs(int(sheet[800, -100, 0]) - 151) <= 2
+
+
+def test_an_output_of_the_wrong_kind_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    photo = tmp_path / "in" / "a.png"
+    photo.parent.mkdir()
+    Image.new("RGB", (8, 8)).save(photo)
+    with pytest.raises(UserError, match="need a folder"):
+        plan_jobs(photo.parent, photo)
+    with pytest.raises(UserError, match=r"cannot write '\.gif'"):
+        plan_jobs(photo, tmp_path / "out.gif")
+    with pytest.raises(UserError, match=r"another format than \.jpg"):
+        plan_jobs(photo, tmp_path / "out.png", suffix=".jpg")
+    assert plan_jobs(photo, tmp_path / "out.jpeg", suffix=".jpg")[0].target == tmp_path / "out.jpeg"
+    assert plan_jobs(photo, tmp_path / "model.v2")[0].target == tmp_path / "model.v2" / "a.png"

@@ -74,3 +74,9 @@ def test_what_is_no_checkpoint_is_explained(tmp_path: Path) -> None:
     save_weights(tmp_path / "broken.pth", {"params": broken})
     with pytest.raises(UserError, match=r"ending\.bias"):
         load_network(tmp_path / "broken.pth")
+
+
+def test_weights_that_were_asked_for_by_name_are_not_replaced_by_others(tmp_path: Path) -> None:
+    save_weights(tmp_path / "net.pth", {"params": NAFNet(3, 4, 1, [1], [1]).state_dict()})
+    with pytest.raises(UserError, match="holds no 'params_ema', but params"):
+        load_network(tmp_path / "net.pth", param_key="params_ema")
