@@ -94,7 +94,7 @@ def _check_output(source: Path, output: Path, suffix: str | None) -> None:
         if suffix is not None and _FORMATS[suffix] != _FORMATS[ending]:
             raise UserError(f"{output}: its ending says another format than {suffix}; give one of them, or a folder")
     elif ending in Image.registered_extensions():
-        raise UserError(f"{output}: cannot write '{ending}' files; use one of {', '.join(OUTPUT_SUFFIXES)}, or a folder")
+        raise UserError(f"{output}: cannot write '{ending}' files; use {', '.join(OUTPUT_SUFFIXES)} or a folder")
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:

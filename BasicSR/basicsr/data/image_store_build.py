@@ -79,7 +79,7 @@ def build_store(
 
     Raises:
         UserError: The source is missing or empty, images are damaged (all are named; the others are kept for the next
-            call), the disk is too small, or ``store`` is no place for a store.
+            call), the disk is too small or refuses, or ``store`` is no place for a store.
     """
     target = Path(store)
     files = source_files(source)
@@ -90,20 +90,29 @@ def build_store(
     kept = {name: info for name, info in old.items() if name in files and same_source(info, files[name])}
     todo = [name for name in files if name not in kept]
     _check_space(target, [files[name] for name in todo])
-    target.mkdir(parents=True, exist_ok=True)
     images = dict(kept)
     # A crash may have left half an image behind the last known one: begin there.
     start = max((_aligned(info.offset + info.nbytes) for info in old.values()), default=0)
-    failures = _append(target, {name: files[name] for name in todo}, images, start, workers, progress)
-    if failures:
-        shown = "\n  ".join(failures[:_SHOWN]) + (f"\n  and {len(failures) - _SHOWN} more" * (len(failures) > _SHOWN))
-        raise UserError(f"{len(failures)} of {len(files)} images of {os.fspath(source)} cannot be used:\n  {shown}")
-    write_index(target, os.path.relpath(os.path.abspath(source), os.path.abspath(target)), images)
-    (target / JOURNAL_NAME).unlink(missing_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        failures = _append(target, {name: files[name] for name in todo}, images, start, workers, progress)
+        _refuse_failures(failures, len(files), source)
+        write_index(target, os.path.relpath(os.path.abspath(source), os.path.abspath(target)), images)
+        (target / JOURNAL_NAME).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{target}: cannot be written: {error.strerror or error}. What is finished is kept: make room and call again."
+        ) from error
     total = (target / PIXELS_NAME).stat().st_size
     used = sum(_aligned(info.nbytes) for info in images.values())
     removed = sum(name not in files for name in old)
     return BuildReport(len(todo), len(kept), removed, total, max(0, total - used))
+
+
+def _refuse_failures(failures: list[str], count: int, source: str | os.PathLike[str]) -> None:
+    if failures:
+        shown = "\n  ".join(failures[:_SHOWN]) + (f"\n  and {len(failures) - _SHOWN} more" * (len(failures) > _SHOWN))
+        raise UserError(f"{len(failures)} of {count} images of {os.fspath(source)} cannot be used:\n  {shown}")
 
 
 def verify_store(store: str | os.PathLike[str]) -> list[str]:

@@ -215,3 +215,16 @@ def test_wrong_places_are_refused(source: Path, tmp_path: Path) -> None:
         PairedImageDataset(opt)
     with pytest.raises(UserError, match="leave io_backend out"):
         PairedImageDataset({**opt, "dataroot_gt": "a.store", "dataroot_lq": "b.store", "io_backend": {"type": "disk"}})
+
+
+def test_a_disk_that_fills_up_is_a_user_error_and_the_build_goes_on_later(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(image_store_build, "write_index", full)
+        with pytest.raises(UserError, match=r"a\.store: cannot be written: No space left on device"):
+            build_store(source, tmp_path / "a.store")
+    assert build_store(source, tmp_path / "a.store").kept == 6
