@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, help="folder of photos (default: those of installed packages)")
     parser.add_argument("--size", type=int, default=320, help="largest longer side in pixels (default: 320)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--shots", type=int, default=6, help="versions of each training photo (default: 6)")
+    parser.add_argument("--shots", type=int, default=8, help="versions of each training photo (default: 8)")
     parser.add_argument("--eval-shots", type=int, default=2, help="versions of each other photo (default: 2)")
     for split in SPLITS:
         flag = split.replace("_", "-")

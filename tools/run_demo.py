@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--tag", default="", help="ending of the folders' names, to keep several demos")
     parser.add_argument("--size", type=int, default=320, help="largest longer side of a photo (default: 320)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the trainings")
-    parser.add_argument("--shots", type=int, default=6, help="versions of each training photo (default: 6)")
+    parser.add_argument("--shots", type=int, default=8, help="versions of each training photo (default: 8)")
     parser.add_argument("--eval-shots", type=int, default=2, help="versions of each other photo (default: 2)")
     parser.add_argument("--cores", type=int, help="cores to use (default: all)")
     parser.add_argument("--fresh", action="store_true", help="remove what an earlier demo wrote and start again")

@@ -75,7 +75,7 @@ class DemoOptions:
     tag: str = ""
     size: int = 320
     seed: int = 0
-    shots: int = 6
+    shots: int = 8
     eval_shots: int = 2
     fresh: bool = False
     cores: int | None = None

@@ -8,7 +8,6 @@ test and stress; ``train/all.txt`` and ``train/colorful.txt`` (target lists, see
 from __future__ import annotations
 
 import csv
-import itertools
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
@@ -22,14 +21,17 @@ from basicsr.engine.errors import UserError
 from plugins.color_fidelity.demo_camera import CameraRanges, CameraShot, take_shot
 from plugins.color_fidelity.demo_photos import SPLITS, Photo, SplitPlan, colorfulness, folder_photos, packaged_photos
 from plugins.color_fidelity.fidelity import saturated_mask
+from plugins.color_science import apply_to_arrays, oklab_to_rgb, rgb_to_oklab
 
 MANIFEST = "manifest.csv"
 CONTACT_SHEET = "contact_sheet.png"
 _SHEET_COLUMNS = 8
 _CELL = (144, 192)
 _MAX_REPEATS = 8
-CHANNEL_ORDERS = tuple(itertools.permutations(range(3)))
-"""The six orders of R, G, B; the first keeps them."""
+PALE, BOLD = (0.2, 0.7), (1.0, 2.0)
+"""Ranges of the factor on OKLab chroma of a repainted photo."""
+BOLD_EVERY = 4
+"""One repainted shot of so many is bold: most walls are pale, which is where washing out is learnt."""
 
 Progress = Callable[[int, int], None]
 """Called as ``progress(done, total)``."""
@@ -46,9 +48,9 @@ class DemoDataOptions:
         seed: Same seed, same photos: same files.
         shots: How often each photo (or region) is seen by the camera, each time with other settings.
         max_photos: Largest number of photos or regions of each split; None for all.
-        recolor: Swap the colour channels of the training photos from shot to shot, target included, before the camera
-            sees them: a handful of photographs does not hold every hue. None does it for the packaged photographs only.
-            Photos of other splits are never changed.
+        recolor: Repaint all training shots but the first, target included, before the camera sees them: hues turned by
+            a random angle, three of four paler, one of four bolder. A handful of photographs does not hold every
+            colour. None does it for the packaged photographs only. Photos of other splits are never changed.
         camera: Ranges of the camera's settings.
         plan: How a folder of photos is divided.
         force: Replace a folder that an earlier call has written.
@@ -78,7 +80,8 @@ class Written:
     height: int
     colorfulness: float
     saturated_share: float
-    channels: str
+    hue_turn_deg: float
+    chroma_factor: float
     shot: CameraShot
 
 
@@ -151,8 +154,11 @@ def _write_pair(out: Path, photo: Photo, index: int, options: DemoDataOptions) -
     rng = np.random.default_rng([options.seed, zlib.crc32(photo.name.encode()), index])
     shot = options.camera.draw(rng)
     recolor = options.photos is None if options.recolor is None else options.recolor
-    order = CHANNEL_ORDERS[index % len(CHANNEL_ORDERS) if recolor and photo.split == "train" else 0]
-    target = np.ascontiguousarray(photo.pixels[..., list(order)])
+    turn, factor, target = 0.0, 1.0, photo.pixels
+    if recolor and photo.split == "train" and index > 0:
+        turn = float(rng.uniform(0.0, 360.0))
+        factor = float(rng.uniform(*(BOLD if index % BOLD_EVERY == 1 else PALE)))
+        target = repaint(target, turn, factor)
     name = f"{photo.name}-s{index}"
     write_png(out / photo.split / "lq" / f"{name}.png", take_shot(target, shot, rng))
     write_png(out / photo.split / "gt" / f"{name}.png", target)
@@ -166,9 +172,27 @@ def _write_pair(out: Path, photo: Photo, index: int, options: DemoDataOptions) -
         height=height,
         colorfulness=colorfulness(target),
         saturated_share=float(saturated_mask(target).mean()),
-        channels="".join("rgb"[channel] for channel in order),
+        hue_turn_deg=turn,
+        chroma_factor=factor,
         shot=shot,
     )
+
+
+def repaint(photo: np.ndarray, turn: float, factor: float) -> np.ndarray:
+    """Turn all hues by an angle and scale all chroma, in OKLab: lightness stays, grey stays grey.
+
+    Args:
+        photo: (H, W, 3) sRGB, uint8.
+        turn: Angle in degrees.
+        factor: Factor on the chroma; what leaves the gamut is clipped.
+
+    Returns:
+        (H, W, 3) sRGB, uint8.
+    """
+    cosine, sine = factor * np.cos(np.radians(turn)), factor * np.sin(np.radians(turn))
+    lightness, a, b = np.moveaxis(apply_to_arrays(rgb_to_oklab, photo.astype(np.float64) / 255), -1, 0)
+    turned = np.stack([lightness, a * cosine - b * sine, a * sine + b * cosine], axis=-1)
+    return np.round(np.clip(apply_to_arrays(oklab_to_rgb, turned), 0, 1) * 255).astype(np.uint8)
 
 
 def write_png(path: Path, rgb: np.ndarray) -> None:

@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 
 from basicsr.engine.errors import UserError
-from plugins.color_fidelity.demo_data import CONTACT_SHEET, MANIFEST, DemoDataOptions, make_demo_data
+from plugins.color_fidelity.demo_data import (
+    BOLD,
+    CONTACT_SHEET,
+    MANIFEST,
+    PALE,
+    DemoDataOptions,
+    make_demo_data,
+    repaint,
+)
 from plugins.color_fidelity.demo_photos import CATALOGUE, SPLITS, SplitPlan, divide, packaged_photos
+from plugins.color_science import apply_to_arrays, rgb_to_oklab
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +69,28 @@ def test_layout_manifest_and_disjoint_photos(folder: Path, tmp_path: Path) -> No
     assert set((out / "train" / "colorful.txt").read_text().split()) == set(names)
 
 
-def test_training_photos_are_recolored_with_their_targets_and_others_are_not(folder: Path, tmp_path: Path) -> None:
-    shots = dict.fromkeys(SPLITS, 2)
-    options = DemoDataOptions(out=tmp_path / "x", photos=folder, size=64, shots=shots, recolor=True)
-    orders = {(item.split == "train", item.channels) for item in make_demo_data(options)}
-    assert orders == {(True, "rgb"), (True, "rbg"), (False, "rgb")}
-    name = next(path.name[:-7] for path in sorted((tmp_path / "x" / "train" / "gt").glob("*-s0.png")))
-    first, second = (cv2.imread(str(tmp_path / "x" / "train" / "gt" / f"{name}-s{i}.png")) for i in range(2))
-    assert first is not None and second is not None
-    assert np.array_equal(second[..., ::-1], first[..., ::-1][..., [0, 2, 1]])
+def test_only_training_photos_are_repainted(folder: Path, tmp_path: Path) -> None:
+    shots = dict.fromkeys(SPLITS, 3)
+    written = make_demo_data(DemoDataOptions(out=tmp_path / "x", photos=folder, size=64, shots=shots, recolor=True))
+    for item in written:
+        shot = int(item.name[-1])
+        if item.split != "train" or shot == 0:
+            assert (item.hue_turn_deg, item.chroma_factor) == (0.0, 1.0)
+        else:
+            low, high = BOLD if shot == 1 else PALE
+            assert low <= item.chroma_factor <= high
+
+
+def test_repainting_turns_hues_and_scales_chroma_but_keeps_lightness_and_grey() -> None:
+    photo = np.array([[[160, 110, 120], [90, 90, 90], [0, 0, 0]]], np.uint8)
+    assert np.array_equal(repaint(photo, 0.0, 1.0), photo)
+    pale = repaint(photo, 120.0, 0.5)
+    assert pale[0, 1:].tolist() == [[90, 90, 90], [0, 0, 0]]
+    before, after = (apply_to_arrays(rgb_to_oklab, image)[0, 0] for image in (photo, pale))
+    assert after[0] == pytest.approx(before[0], abs=0.005)
+    assert np.hypot(*after[1:]) / np.hypot(*before[1:]) == pytest.approx(0.5, abs=0.08)
+    turned = np.degrees(np.arctan2(after[2], after[1]) - np.arctan2(before[2], before[1])) % 360
+    assert turned == pytest.approx(120, abs=8)
 
 
 def test_existing_folder_is_refused_and_only_own_folder_replaced(folder: Path, tmp_path: Path) -> None:
