@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     print(markdown_table(result, tuple(FIGURES) if args.all else MAIN_FIGURES))
     if args.worst > 0:
-        for set_name in result.sets:
+        for set_name in (name for name in result.sets if result.select(result.runs[-1], name)):
             print(f"\n{worst_table(result, result.runs[-1], set_name, args.worst, args.worst_by)}")
     write_files(result, args)
     failed = failures(result, rules)

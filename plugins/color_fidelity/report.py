@@ -84,7 +84,7 @@ def worst_table(result: Evaluation, row: str, set_name: str, count: int, key: st
     records = worst_records(result, row, set_name, count, key)
     keys = [key, *[name for name in MAIN_FIGURES if name != key]]
     lines = [[record.pair.image, *[shown(name, record.figures[name]) for name in keys]] for record in records]
-    return _markdown([["worst images", *[heading(name) for name in keys]], *lines])
+    return _markdown([[f"worst of {row} in {set_name}", *[heading(name) for name in keys]], *lines])
 
 
 def worst_records(result: Evaluation, row: str, set_name: str, count: int, key: str) -> list[Record]:

@@ -61,9 +61,10 @@ def tiles(result: Evaluation, row: str, set_name: str) -> str:
         if result.reference not in (None, row):
             change = _change_text(key, result.change(row, set_name, key), result, row, set_name)
         unit = FIGURES[key].unit if value != "n/a" else ""
+        unit = unit if unit == "°" else f"<small> {unit}</small>"
         parts.append(
             f'<div class="tile" title="{escape(FIGURES[key].text)}"><div class="name">{escape(heading(key))}</div>'
-            f'<div class="value">{value}<small>{unit if unit == "°" else " " + unit}</small></div>'
+            f'<div class="value">{value}{unit}</div>'
             f'<div class="rest">{" · ".join(beside)}</div><div class="rest">{change}</div></div>'
         )
     return f'<div class="tiles">{"".join(parts)}</div>'

@@ -10,6 +10,7 @@ from html import escape
 WIDTH, HEIGHT = 290, 176
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 10, 24
 _TICKS = 4
+_LABEL_HEIGHT = 10
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,20 @@ def line_chart(curves: Sequence[Curve], levels: Sequence[tuple[str, float]], dig
     for tick in nice_ticks(left, right):
         x = place(tick, low)[0]
         parts.append(f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{_short(tick)}</text>')
-    for label, value in levels:
-        y = place(left, value)[1]
-        parts.append(f'<line class="level" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(
-            f'<text class="tick" x="{WIDTH - _RIGHT}" y="{y - 3:.1f}" text-anchor="end">{escape(label)}</text>'
-        )
+    parts += _levels([(label, place(left, value)[1]) for label, value in levels])
     parts += [_curve(curve, [place(x, y) for x, y in curve.points], digits) for curve in curves]
     return "".join([*parts, "</svg>"])
+
+
+def _levels(levels: Sequence[tuple[str, float]]) -> list[str]:
+    """Dashed lines at heights in the picture; where two are too close for a label each, the lower one's goes below."""
+    parts, last = [], -math.inf
+    for label, y in sorted(levels, key=lambda level: level[1]):
+        parts.append(f'<line class="level" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        base = y - 3 if y - 3 - last >= _LABEL_HEIGHT else y + _LABEL_HEIGHT
+        parts.append(f'<text class="tick" x="{WIDTH - _RIGHT}" y="{base:.1f}" text-anchor="end">{escape(label)}</text>')
+        last = base
+    return parts
 
 
 def _curve(curve: Curve, places: list[tuple[float, float]], digits: int) -> str:

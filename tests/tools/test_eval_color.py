@@ -24,7 +24,7 @@ def test_runs_with_every_output(tmp_path: Path, capsys: pytest.CaptureFixture[st
     flags = ["--csv", str(files[0]), "--json", str(files[1]), "--html", str(files[2]), "--lq", str(lq)]
     assert main([str(base), f"ft={color / 'visualization'}", *flags, "--reference", "base", "--worst", "1"]) == 0
     out = capsys.readouterr().out
-    assert "| ft @ 200 " in out and "| base @ 200 " in out and "| input " in out and "worst images" in out
+    assert "| ft @ 200 " in out and "| base @ 200 " in out and "| input " in out and "worst of ft in val" in out
     assert all(path.stat().st_size > 500 for path in files)
 
 

@@ -101,7 +101,7 @@ def build_store(
         (target / JOURNAL_NAME).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"{target}: cannot be written: {error.strerror or error}. What is finished is kept: make room and call again."
+            f"{target}: cannot be written: {error.strerror or error}. What is finished is kept: make room, call again."
         ) from error
     total = (target / PIXELS_NAME).stat().st_size
     used = sum(_aligned(info.nbytes) for info in images.values())

@@ -49,16 +49,21 @@
   let shown = null;
   const target = function (image) { return image.closest(".cells").querySelector("img[data-target]"); };
   document.querySelectorAll(".cells img").forEach(function (image) {
-    image.addEventListener("click", function () {
+    const open = function () {
       shown = image;
       large.src = image.src;
       words.textContent = image.alt + ". Hold the mouse button (or space) to see the target.";
       box.showModal();
-    });
+    };
+    image.tabIndex = 0;
+    image.addEventListener("click", open);
+    image.addEventListener("keydown", function (event) { if (event.key === "Enter") { event.preventDefault(); open(); } });
   });
   const swap = function (on) { if (shown && target(shown)) { large.src = (on ? target(shown) : shown).src; } };
   large.addEventListener("pointerdown", function (event) { event.preventDefault(); swap(true); });
-  large.addEventListener("pointerup", function () { swap(false); });
+  // The button may be let go anywhere, also outside of the picture.
+  addEventListener("pointerup", function () { swap(false); });
+  addEventListener("pointercancel", function () { swap(false); });
   box.addEventListener("keydown", function (event) { if (event.key === " ") { event.preventDefault(); swap(true); } });
   box.addEventListener("keyup", function (event) { if (event.key === " ") { swap(false); } });
   box.addEventListener("click", function (event) { if (event.target === box) { box.close(); } });

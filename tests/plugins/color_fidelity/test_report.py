@@ -161,3 +161,9 @@ def test_charts_leave_out_what_is_undefined() -> None:
     assert shift_chart([], 1.0, 2) == ""
     assert nice_ticks(0, 10) == [0, 2.5, 5, 7.5, 10]
     assert nice_ticks(3, 3) == [3]
+
+
+def test_labels_of_close_levels_do_not_cover_each_other() -> None:
+    chart = line_chart([Curve("a", 1, [(0, 0.5), (9, 0.9)])], [("input", 1.009), ("target", 1.0)], 2)
+    heights = [float(y) for y in re.findall(r'y="([\d.]+)" text-anchor="end">(?:input|target)<', chart)]
+    assert len(heights) == 2 and abs(heights[0] - heights[1]) >= 9
