@@ -23,7 +23,7 @@ from tqdm import tqdm  # noqa: E402
 
 from basicsr.data.image_store import STORE_SUFFIX  # noqa: E402
 from basicsr.data.image_store_build import build_store, verify_store  # noqa: E402
-from basicsr.engine.cli import run_main  # noqa: E402
+from basicsr.engine.cli import positive, run_main  # noqa: E402
 from basicsr.engine.errors import UserError  # noqa: E402
 
 
@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("store", nargs="?", help="store to write, ends in .store (default: <source>.store)")
     parser.add_argument("--gt", help="folder of targets; writes <folder>.store")
     parser.add_argument("--lq", help="folder of inputs; writes <folder>.store")
-    parser.add_argument("--workers", type=int, help="decoding threads (default: all cores)")
+    parser.add_argument("--workers", type=positive, help="decoding threads (default: all cores)")
     parser.add_argument("--verify", action="store_true", help="afterwards read all pixels and compare their checksums")
     return parser.parse_args()
 

@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT / "BasicSR"), str(ROOT)]
 from tqdm import tqdm  # noqa: E402
 
 from basicsr.data.check import ERROR, KINDS, DataSetToCheck, Report, check_data  # noqa: E402
-from basicsr.engine.cli import run_main  # noqa: E402
+from basicsr.engine.cli import positive, run_main, writing  # noqa: E402
 from basicsr.engine.errors import UserError  # noqa: E402
 from basicsr.engine.options_fill import absolute  # noqa: E402
 from basicsr.engine.options_merge import load_options  # noqa: E402
@@ -32,10 +32,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("options", nargs="?", metavar="OPTIONS.yml", help="check every data set of an option file")
     parser.add_argument("--gt", help="folder, .lmdb or .store of targets")
     parser.add_argument("--lq", help="folder, .lmdb or .store of inputs")
-    parser.add_argument("--scale", type=int, default=1, help="target size over input size (with --gt and --lq)")
-    parser.add_argument("--gt-size", type=int, help="edge of the training crop in the target")
+    parser.add_argument("--scale", type=positive, default=1, help="target size over input size (with --gt and --lq)")
+    parser.add_argument("--gt-size", type=positive, help="edge of the training crop in the target")
     parser.add_argument("--filename-tmpl", default="{}", help="name of the input of a target {}")
-    parser.add_argument("--workers", type=int, help="threads (default: all cores)")
+    parser.add_argument("--workers", type=positive, help="threads (default: all cores)")
     parser.add_argument("--show", type=int, default=20, help="findings shown of each kind (default 20)")
     parser.add_argument("--json", metavar="FILE", help="write all findings as JSON; - for standard output")
     return parser.parse_args()
@@ -110,7 +110,8 @@ def main() -> int:
     else:
         show(report, args.show)
     if args.json and args.json != "-":
-        Path(args.json).write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
+        with writing(args.json):
+            Path(args.json).write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
     return 1 if report.errors else 0
 
 

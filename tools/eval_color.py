@@ -12,7 +12,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "BasicSR")]
 
 from tqdm import tqdm  # noqa: E402
 
-from basicsr.engine.cli import run_main  # noqa: E402
+from basicsr.engine.cli import positive, run_main, writing  # noqa: E402
 from basicsr.engine.errors import UserError  # noqa: E402
 from plugins.color_fidelity.evaluation import Evaluation, Pair, evaluate  # noqa: E402
 from plugins.color_fidelity.evaluation_files import folder_pairs, row_name, tree_pairs  # noqa: E402
@@ -58,7 +58,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="RULE",
         help="exit with 1 if e.g. 'sat_ratio<0.9'",
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="images at a time (default: all cores)")
+    parser.add_argument("--jobs", type=positive, metavar="N", help="images at a time (default: all cores)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser.parse_args(argv)
 
@@ -97,12 +97,13 @@ def measure_all(pairs: list[Pair], args: argparse.Namespace) -> Evaluation:
 
 
 def write_files(result: Evaluation, args: argparse.Namespace) -> None:
-    if args.csv:
-        write_csv(result, args.csv)
-    if args.json:
-        write_json(result, args.json)
-    if args.html:
-        write_html(result, args.html, title=args.title, worst=args.worst, worst_by=args.worst_by)
+    with writing("the report"):
+        if args.csv:
+            write_csv(result, args.csv)
+        if args.json:
+            write_json(result, args.json)
+        if args.html:
+            write_html(result, args.html, title=args.title, worst=args.worst, worst_by=args.worst_by)
     for path in (args.csv, args.json, args.html):
         if path:
             print(f"wrote {path}")

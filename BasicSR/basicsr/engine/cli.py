@@ -1,7 +1,9 @@
 """The one place where a command line turns an error into a message and an exit status."""
 
+import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from basicsr.engine.errors import NonFiniteError, UserError
 
@@ -31,3 +33,19 @@ def run_main(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED_STATUS
+
+
+def positive(text: str) -> int:
+    """Type of an argument that is a number from 1 on, for ``argparse``."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 on")
+    return int(text)
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Turn a refusal of the disk into a ``UserError`` that names the file, or ``what`` is written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{error.filename or what}: cannot be written: {error.strerror or error}.") from error

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+
 import pytest
 
-from basicsr.engine.cli import run_main
+from basicsr.engine.cli import positive, run_main, writing
 from basicsr.engine.errors import NonFiniteError, UserError
 
 
@@ -30,3 +33,15 @@ def test_a_status_passes_through_and_a_defect_keeps_its_traceback() -> None:
     assert (run_main(lambda: None), run_main(lambda: 1)) == (0, 1)
     with pytest.raises(ZeroDivisionError):
         run_main(lambda: 1 // 0)
+
+
+def test_arguments_that_count_begin_at_one() -> None:
+    assert positive("3") == 3
+    for text in ("0", "-2", "x", "1.5", ""):
+        with pytest.raises(argparse.ArgumentTypeError, match="from 1 on"):
+            positive(text)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"missing/a\.csv: cannot be written: No such file"), writing("the table"):
+        (tmp_path / "missing" / "a.csv").write_text("x")
