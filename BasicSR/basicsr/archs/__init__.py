@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from basicsr.engine.errors import UserError
 from basicsr.utils.registry import ARCH_REGISTRY
 
 __all__ = ["build_network"]
@@ -36,9 +37,16 @@ def build_network(opt: Mapping[str, Any]) -> nn.Module:
 
     Raises:
         KeyError: If ``type`` is missing or not registered.
+        UserError: If the class refuses a value.
     """
     arguments = deepcopy(dict(opt))
     network_type = arguments.pop("type")
-    network: nn.Module = ARCH_REGISTRY.get(network_type)(**arguments)
+    network_class = ARCH_REGISTRY.get(network_type)
+    try:
+        network: nn.Module = network_class(**arguments)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"network {network_type} refuses {arguments}: {error}") from error
     logging.getLogger("basicsr").info("Network [%s] is created.", type(network).__name__)
     return network

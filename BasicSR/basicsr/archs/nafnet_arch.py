@@ -83,6 +83,8 @@ class NAFNet(nn.Module):
         dec_blk_nums: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        if img_channel < 1 or width < 1:
+            raise ValueError(f"NAFNet: img_channel {img_channel} and width {width} must be at least 1")
         if len(enc_blk_nums) != len(dec_blk_nums):
             raise ValueError(
                 f"NAFNet: enc_blk_nums {list(enc_blk_nums)} and dec_blk_nums {list(dec_blk_nums)} must have the same "

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from basicsr.engine.errors import UserError
 from basicsr.utils.registry import LOSS_REGISTRY
 
 for _module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
@@ -33,9 +34,16 @@ def build_loss(opt: Mapping[str, Any]) -> nn.Module:
 
     Raises:
         KeyError: If ``type`` is missing or not registered.
+        UserError: If the class refuses a value.
     """
     arguments = deepcopy(dict(opt))
     loss_type = arguments.pop("type")
-    loss: nn.Module = LOSS_REGISTRY.get(loss_type)(**arguments)
+    loss_class = LOSS_REGISTRY.get(loss_type)
+    try:
+        loss: nn.Module = loss_class(**arguments)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"loss {loss_type} refuses {arguments}: {error}") from error
     logging.getLogger("basicsr").info("Loss [%s] is created.", type(loss).__name__)
     return loss
