@@ -145,10 +145,10 @@ def _torch_load(path: Path, kind: str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+        # Torch's own text advises to switch the protection off.
         raise UserError(
             f"{path}: damaged, or it holds Python objects beside tensors, which are not loaded because loading them "
-            f"could run any code ({reason})"
+            "could run any code. Save it again with tensors only (torch.save({'params': net.state_dict()}, ...))."
         ) from error
     except _LOAD_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
