@@ -11,7 +11,9 @@ A ratio on the target's saturated pixels alone rewards a network that over-satur
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -112,12 +114,46 @@ def measure_with_map(
     """:func:`measure` and the ΔE00 of every pixel, (H, W) float32."""
     _check_pair(pred, target)
     colors = compare_colors(pred, target, threads=threads)
-    mask = saturated_mask(target)
+    mask, pixels = pixel_figures(pred, target)
     figures = {key: NAN for key in FIGURES}
-    figures.update(_noise_figures(pred, target))
+    figures.update(pixels)
     figures.update(_difference_figures(colors, mask))
-    figures.update(saturation_figures(pred, target, mask))
+    if min(target.shape[:2]) >= SSIM_WINDOW:
+        same = pred is target
+        figures["ssim"] = 1.0 if same else float(calculate_ssim(_at_255(pred), _at_255(target), crop_border=0))
     return figures, colors.de00
+
+
+def pixel_figures(pred: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
+    """The mask of saturated pixels (H, W), and the figures that need one pixel at a time: PSNR, ratios, hue error.
+
+    Images of one integer depth are counted by compiled code where numba is installed, others by numpy: the same
+    figures to 1e-6.
+    """
+    kernel = _kernel() if pred.dtype == target.dtype and pred.dtype in (np.uint8, np.uint16) else None
+    if kernel is None:
+        mask = saturated_mask(target)
+        return mask, {**_noise_figures(_channel_errors(pred, target)), **saturation_figures(pred, target, mask)}
+    full = np.float32(np.iinfo(pred.dtype).max)
+    mask, sums, errors = np.empty(target.shape[:2], np.bool_), np.zeros(12), np.zeros(3, np.int64)
+    codes = (np.ascontiguousarray(image).reshape(-1) for image in (pred, target))
+    limits = (np.float32(SATURATED), np.float32(VALUE_RANGE[0]), np.float32(VALUE_RANGE[1]))
+    kernel(*codes, full, *limits, mask.reshape(-1), sums, errors)
+    figures = _noise_figures([float(error) / mask.size / float(full) ** 2 for error in errors])
+    for place, key in enumerate(("sat_ratio", "sat_ratio_60", "sat_ratio_100", "sat_ratio_whole", "bright_ratio")):
+        figures[key] = float(sums[2 * place] / sums[2 * place + 1]) if sums[2 * place + 1] > 0 else NAN
+    figures["hue_abs_deg"] = float(sums[10] / sums[11]) if sums[11] > 0 else NAN
+    return mask, figures
+
+
+@cache
+def _kernel() -> Callable[..., None] | None:
+    try:
+        from plugins.color_fidelity.fidelity_kernels import pixel_sums
+    except ImportError:
+        return None
+    compiled: Callable[..., None] = pixel_sums
+    return compiled
 
 
 def _check_pair(pred: np.ndarray, target: np.ndarray) -> None:
@@ -156,12 +192,9 @@ def _decibel(error: float) -> float:
     return math.inf if error == 0 else -10 * math.log10(error)
 
 
-def _noise_figures(pred: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    errors = _channel_errors(pred, target)
+def _noise_figures(errors: list[float]) -> dict[str, float]:
     figures = {f"psnr_{name}": _decibel(error) for name, error in zip("rgb", errors, strict=True)}
     figures["psnr"] = _decibel(sum(errors) / 3)
-    if min(pred.shape[:2]) >= SSIM_WINDOW:
-        figures["ssim"] = float(calculate_ssim(_at_255(pred), _at_255(target), crop_border=0))
     return figures
 
 

@@ -66,8 +66,7 @@ def calculate_hue_error(img: Image, img2: Image, crop_border: int = 0, **kwargs:
         crop_border: Pixels to leave out at every side.
         **kwargs: Ignored.
     """
-    pred, target = _pair(img, img2, crop_border)
-    return fidelity.hue_error(pred, target, fidelity.saturated_mask(target))
+    return fidelity.pixel_figures(*_pair(img, img2, crop_border))[1]["hue_abs_deg"]
 
 
 @METRIC_REGISTRY.register()
@@ -90,9 +89,8 @@ def calculate_sat_ratio(
     """
     if region not in _REGIONS:
         raise UserError(f"region of calculate_sat_ratio must be one of {', '.join(_REGIONS)}, got '{region}'")
-    pred, target = _pair(img, img2, crop_border)
     key = {"saturated": "sat_ratio", "saturated60": "sat_ratio_60", "saturated100": "sat_ratio_100"}
-    figures = fidelity.saturation_figures(pred, target, fidelity.saturated_mask(target))
+    figures = fidelity.pixel_figures(*_pair(img, img2, crop_border))[1]
     ratio = figures[key.get(region, "sat_ratio_whole")]
     return abs(1 - ratio) if gap else ratio
 
@@ -107,8 +105,7 @@ def calculate_brightness_ratio(img: Image, img2: Image, crop_border: int = 0, **
         crop_border: Pixels to leave out at every side.
         **kwargs: Ignored.
     """
-    pred, target = _pair(img, img2, crop_border)
-    return fidelity.saturation_figures(pred, target, fidelity.saturated_mask(target))["bright_ratio"]
+    return fidelity.pixel_figures(*_pair(img, img2, crop_border))[1]["bright_ratio"]
 
 
 @METRIC_REGISTRY.register()

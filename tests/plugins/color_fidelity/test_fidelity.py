@@ -12,6 +12,7 @@ import torch
 
 from basicsr.engine.errors import UserError
 from basicsr.metrics import calculate_metric, calculate_psnr, calculate_ssim
+from plugins.color_fidelity import fidelity
 from plugins.color_fidelity.fidelity import FIGURES, measure, saturated_mask
 
 
@@ -208,3 +209,28 @@ def test_wrong_metric_options_are_user_errors(name: str, options: dict[str, obje
     image = as_bgr8(colorful())
     with pytest.raises(UserError, match=error):
         calculate_metric({"img": image, "img2": image}, {"type": name, **options})
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_compiled_and_plain_pixel_figures_agree(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(5)
+    full = np.iinfo(dtype).max
+    pred, target = (rng.integers(0, full + 1, (40, 50, 3)).astype(dtype) for _ in range(2))
+    pred[:5], target[3:8] = 0, 0  # black has neither saturation nor hue
+    pred[10:15] = pred[10:15, :, :1]  # nor has grey a hue
+    target[20:23] = full
+    mask, figures = fidelity.pixel_figures(pred, target)
+    monkeypatch.setattr(fidelity, "_kernel", lambda: None)
+    plain_mask, plain = fidelity.pixel_figures(pred, target)
+    np.testing.assert_array_equal(mask, plain_mask)
+    assert figures.keys() == plain.keys()
+    for key, value in plain.items():
+        assert figures[key] == pytest.approx(value, rel=1e-6), key
+    grey = np.full((12, 12, 3), full // 2, dtype)
+    assert math.isnan(fidelity.pixel_figures(grey, grey)[1]["sat_ratio"])
+
+
+def test_an_image_against_itself_is_not_filtered_for_ssim() -> None:
+    image = as_bgr8(colorful())
+    assert measure(image, image) == pytest.approx(measure(image, image.copy()), nan_ok=True)
