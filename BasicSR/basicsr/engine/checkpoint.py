@@ -20,9 +20,15 @@ from typing import Any
 import torch
 
 from basicsr.engine.errors import UserError
+from basicsr.engine.foreign_files import numpy_numbers, upstream_state_message
 
 STATE_VERSION = 1
 _TEMPORARY = ".tmp-write"
+_WEIGHTS, _STATE = "weights file", "training state"
+_WAY_OUT = {
+    _WEIGHTS: "Save it again with tensors only (torch.save({'params': net.state_dict()}, ...)).",
+    _STATE: "If another program wrote it, start from its weights instead: path.pretrain_network_g.",
+}
 _LOAD_ERRORS = (RuntimeError, EOFError, OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile)
 _STATE_NAME = re.compile(r"(\d+)\.state")
 _WEIGHTS_NAME = re.compile(r"net_\w+_(\d+)\.(?:pth|safetensors)")
@@ -135,7 +141,7 @@ def load_weights(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such weights file")
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
-    loaded = _torch_load(path, "weights file")
+    loaded = _torch_load(path, _WEIGHTS)
     if not isinstance(loaded, dict):
         raise UserError(f"{path}: not a weights file: it holds a {type(loaded).__name__}, expected a dict of tensors")
     return loaded
@@ -143,12 +149,13 @@ def load_weights(path: str | Path) -> dict[str, Any]:
 
 def _torch_load(path: Path, kind: str) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with numpy_numbers():
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Torch's own text advises to switch the protection off.
         raise UserError(
             f"{path}: damaged, or it holds Python objects beside tensors, which are not loaded because loading them "
-            "could run any code. Save it again with tensors only (torch.save({'params': net.state_dict()}, ...))."
+            f"could run any code. {_WAY_OUT[kind]}"
         ) from error
     except _LOAD_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -187,17 +194,17 @@ def load_state(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such training state")
-    _check_bytes(path)
-    state = _torch_load(path, "training state")
+    with path.open("rb") as file:
+        packed = file.read(2) == b"PK"  # as all of ours are; torch before 1.6 wrote a bare pickle
+    if packed:
+        _check_bytes(path)
+    state = _torch_load(path, _STATE)
     if not isinstance(state, dict) or "iter" not in state:
-        raise UserError(f"{path}: not a training state")
+        weights = isinstance(state, dict) and "params" in state
+        advice = ": it holds weights, which path.pretrain_network_g takes" if weights else ""
+        raise UserError(f"{path}: not a training state{advice}")
     if "version" not in state:
-        raise UpstreamStateError(
-            f"{path}: a state of the original BasicSR. It holds neither the random generators nor the data position, "
-            f"so its run cannot be continued exactly. To go on from its weights, leave path.resume_state (and "
-            f"--auto_resume) out and set path.pretrain_network_g to the models/net_g_{state['iter']}.pth beside it: "
-            "that starts a new run, fine-tuned from them."
-        )
+        raise UpstreamStateError(upstream_state_message(path, state))
     if state["version"] > STATE_VERSION:
         raise UserError(f"{path}: state version {state['version']}, this engine reads up to {STATE_VERSION}; update it")
     return state

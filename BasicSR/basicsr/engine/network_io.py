@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from basicsr.engine.checkpoint import load_weights
 from basicsr.engine.errors import UserError
+from basicsr.engine.foreign_files import not_these_weights, prefix_hint
 
 # Wrappers put these in front of every key: DataParallel and DDP the first, torch.compile the second.
 _PREFIXES = ("module.", "_orig_mod.")
@@ -53,9 +54,7 @@ def read_state_dict(path: str | Path, param_key: str | None) -> tuple[dict[str, 
         return strip_prefixes(content["params"]), "params"
     if content and all(isinstance(value, Tensor) for value in content.values()):
         return strip_prefixes(content), "(bare state dict)"
-    sections = ", ".join(str(key) for key in content) or "nothing"
-    wanted = f"'{param_key}'" if param_key is not None else "a bare state dict"
-    raise UserError(f"{path}: it holds {sections}, not {wanted}; set path.param_key_<network> to what it holds")
+    raise UserError(not_these_weights(path, content, param_key))
 
 
 def fit(net: nn.Module, state: dict[str, Tensor], source: str, strict: bool) -> None:
@@ -80,11 +79,11 @@ def fit(net: nn.Module, state: dict[str, Tensor], source: str, strict: bool) -> 
     if report and strict:
         raise UserError(
             f"{source}: does not fit {name}: {report}. Make the network's options those it was trained with, or set "
-            "path.strict_load_<network>: false to load what fits."
+            "path.strict_load_<network>: false to load what fits." + prefix_hint(own, state)
         )
     if report:
-        fitting = len(own) - len(missing) - len(wrong)
-        logger.warning("%s: %d of %d tensors fit %s: %s", source, fitting, len(own), name, report)
+        fitting, hint = len(own) - len(missing) - len(wrong), prefix_hint(own, state)
+        logger.warning("%s: %d of %d tensors fit %s: %s.%s", source, fitting, len(own), name, report, hint)
     mismatched = {key for key, (there, here) in shapes.items() if there != here}
     net.load_state_dict({key: value for key, value in state.items() if key not in mismatched}, strict=strict)
 
