@@ -24,7 +24,7 @@ def numpy_numbers() -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext()
     # Where NumPy's pickles name the function differs between NumPy 1 and 2; a file of either loads with either.
     scalar = np.float64(0).__reduce__()[0]
-    names = [(scalar, f"numpy.{package}.multiarray.scalar") for package in ("core", "_core")]
+    names: list[Any] = [(scalar, f"numpy.{package}.multiarray.scalar") for package in ("core", "_core")]
     types = {type(np.dtype(code)) for code in _NUMBER_TYPES}
     return torch.serialization.safe_globals([*names, np.dtype, *types])
 
