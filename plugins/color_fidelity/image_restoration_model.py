@@ -47,6 +47,47 @@ class ImageRestorationModel(SRModel):
             raise UserError("train has no loss: add at least one <name>_opt with a type, as pixel_opt: {type: L1Loss}")
         self.cri_pix, self.cri_perceptual = self.losses.get(PIXEL), self.losses.get(PERCEPTUAL)
 
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """Take a batch; see :meth:`SRModel.feed_data`.
+
+        Args:
+            data: May hold ``context``, (N, 3, S, S): a thumbnail of the photo that each input is a crop of. It goes to
+                networks that ask for it, those with a ``make_context``.
+        """
+        super().feed_data(data)
+        self.context = self._to_device(data["context"]) if "context" in data else None
+
+    def train_batch(self) -> dict[str, Any]:
+        """What the step splits into chunks."""
+        batch = super().train_batch()
+        if self.context is not None and self._takes_context:
+            batch["context"] = self.context
+        return batch
+
+    def forward_chunk(self, chunk: Mapping[str, Any]) -> Any:
+        """Run the network on a chunk of the batch, with its context where there is one."""
+        if "context" in chunk:
+            return self.net_g(chunk["lq"], chunk["context"])
+        return super().forward_chunk(chunk)
+
+    @property
+    def _takes_context(self) -> bool:
+        return hasattr(self.get_bare_model(self.net_g), "make_context")
+
+    def _infer(self, net: Any, image: Tensor) -> Tensor:
+        """Run the network on whole images; where it sees tiles, their context is still that of the whole image."""
+        if not hasattr(net, "make_context"):
+            return super()._infer(net, image)
+        outputs = []
+        for one in image.split(1):
+            context = net.make_context(one)
+
+            def run(part: Tensor, context: Tensor = context) -> Any:
+                return net(part, context.expand(len(part), -1, -1, -1))
+
+            outputs.append(super()._infer(run, one))
+        return torch.cat(outputs)
+
     def compute_losses(
         self, output: Any, chunk: Mapping[str, Any], current_iter: int
     ) -> tuple[Tensor, Mapping[str, Tensor]]:

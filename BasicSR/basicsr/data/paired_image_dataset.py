@@ -202,7 +202,7 @@ class PairedImageDataset(data.Dataset):
         lq_image = self.sources["lq"].open(pair["lq_path"])
         gt_image = self.sources["gt"].open(pair["gt_path"])
         if self.options.phase == "train":
-            lq, gt = self._training_pair(index, lq_image, gt_image)
+            lq, gt = self.training_pair(index, lq_image, gt_image)
         else:
             lq = to_float(lq_image.read())
             scale = self.options.scale
@@ -212,7 +212,8 @@ class PairedImageDataset(data.Dataset):
         lq_tensor, gt_tensor = (to_tensor(img, self.mean, self.std) for img in (lq, gt))
         return {"lq": lq_tensor, "gt": gt_tensor, **pair}
 
-    def _training_pair(self, index: int, lq_image: SourceImage, gt_image: SourceImage) -> tuple[np.ndarray, np.ndarray]:
+    def training_pair(self, index: int, lq_image: SourceImage, gt_image: SourceImage) -> tuple[np.ndarray, np.ndarray]:
+        """Make a training sample (input and target, ``(h, w, 3)`` float32 RGB in [0, 1]); for sub-classes."""
         pair, scale = self.paths[index], self.options.scale
         gt_patch = self.options.gt_size or 0
         lq_patch = gt_patch // scale
@@ -223,7 +224,10 @@ class PairedImageDataset(data.Dataset):
         top, left = self.choose_corner(index, lq_size, lq_patch)
         lq = self._read_patch(lq_image, top, left, lq_patch)
         gt = self._read_patch(gt_image, top * scale, left * scale, gt_patch)
-        lq, gt = self.alter_crop(to_float(lq), to_float(gt))
+        return self.augmented(*self.alter_crop(to_float(lq), to_float(gt)))
+
+    def augmented(self, lq: np.ndarray, gt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mirror and transpose both alike, by chance and as the options say; for sub-classes."""
         turned: list[np.ndarray] = augment([gt, lq], self._hflip, self.options.use_rot)
         return turned[1], turned[0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -303,7 +303,7 @@ class SRModel(BaseModel):
                 self.output = self._infer(net, self.lq)
         net.train(was_training)
 
-    def _infer(self, net: nn.Module, image: Tensor) -> Tensor:
+    def _infer(self, net: Callable[[Tensor], Any], image: Tensor) -> Tensor:
         val_opt = self.opt.get("val") or {}
 
         def once(part: Tensor) -> Tensor:

@@ -175,3 +175,45 @@ def test_scale_two_and_oversampling(tmp_path: Path) -> None:
 def test_wrong_values_are_named(photos: Path, changes: dict[str, Any], text: str) -> None:
     with pytest.raises(UserError, match=text):
         ColorPairedImageDataset(options(photos, **changes))
+
+
+def test_the_context_is_the_whole_input_and_shares_the_crops_jitter(photos: Path) -> None:
+    dataset = ColorPairedImageDataset(options(photos, context_size=8))
+    sample = draw(dataset, 0)
+    assert sample["context"].shape == (3, 8, 8)
+    whole = cv2.imread(str(photos / "lq" / "a.png"))[..., ::-1] / 255
+    assert sample["context"].mean(dim=(1, 2)).numpy() == pytest.approx(whole.mean(axis=(0, 1)), abs=0.01)
+    assert "context" not in ColorPairedImageDataset(options(photos, context_size=8, phase="val"))[0]
+    assert "context" not in draw(ColorPairedImageDataset(options(photos)), 0)
+    jittered = ColorPairedImageDataset(options(photos, context_size=8, jitter_prob=0.5, jitter_exposure=[-1, -1]))
+    dimmer = 0.8 * sample["context"].mean()
+    seen = {(unchanged(item), bool(item["context"].mean() < dimmer)) for item in map_draws(jittered)}
+    assert seen == {(True, False), (False, True)}
+
+
+def map_draws(dataset: PairedImageDataset) -> list[dict[str, Any]]:
+    return [draw(dataset, seed) for seed in range(20)]
+
+
+def test_whole_photos_take_the_place_of_crops(photos: Path) -> None:
+    always = draw(ColorPairedImageDataset(options(photos, whole_photo_prob=1.0, use_hflip=False)), 0)
+    gt = cv2.imread(str(photos / "gt" / "a.png"))[..., ::-1]
+    expected = cv2.resize(np.ascontiguousarray(gt), (32, 32), interpolation=cv2.INTER_AREA) / 255
+    assert always["gt"].permute(1, 2, 0).numpy() == pytest.approx(expected, abs=1e-6)
+    assert always["lq"].shape == always["gt"].shape
+    some = map_draws(ColorPairedImageDataset(options(photos, whole_photo_prob=0.5, use_hflip=False)))
+    assert 4 < sum(torch.equal(item["gt"], always["gt"]) for item in some) < 16
+
+
+def test_a_store_gives_the_same_context_as_files(photos: Path) -> None:
+    for half in ("gt", "lq"):
+        build_store(photos / half, photos / f"{half}.store")
+    stored = options(photos, context_size=8, dataroot_gt=str(photos / "gt.store"), dataroot_lq=str(photos / "lq.store"))
+    from_files, from_store = ColorPairedImageDataset(options(photos, context_size=8)), ColorPairedImageDataset(stored)
+    assert torch.equal(draw(from_files, 3)["context"], draw(from_store, 3)["context"])
+
+
+@pytest.mark.parametrize("wrong", [{"context_size": -2}, {"context_size": 7}, {"whole_photo_prob": 1.5}])
+def test_impossible_context_options_are_named(photos: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        ColorPairedImageDataset(options(photos, **wrong))

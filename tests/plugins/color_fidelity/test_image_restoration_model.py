@@ -127,3 +127,53 @@ def test_grids_validate_instead_of_crashing() -> None:
 def test_mistakes_are_named(losses: dict[str, Any], word: str) -> None:
     with pytest.raises(UserError, match=word):
         make(losses=losses)
+
+
+CONTEXT_NET: dict[str, Any] = {
+    "type": "NAFNetContext",
+    "width": 4,
+    "middle_blk_num": 1,
+    "enc_blk_nums": [1],
+    "dec_blk_nums": [1],
+    "context_size": 8,
+}
+
+
+def shaken(model: Any) -> Any:
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.net_g.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def test_the_context_of_the_data_reaches_the_network() -> None:
+    outputs = []
+    for level in (0.2, 0.8):
+        model = shaken(make(network_g={**CONTEXT_NET, "context_drop_out": 0.0}))
+        data = batch(seed=1)
+        model.feed_data({**data, "context": torch.full((len(data["lq"]), 3, 8, 8), level)})
+        model.optimize_parameters(1)
+        outputs.append(model.output)
+    assert not torch.allclose(*outputs)
+
+
+def test_a_network_without_context_ignores_that_of_the_data() -> None:
+    model = make()
+    data = batch(seed=1)
+    model.feed_data({**data, "context": torch.zeros(len(data["lq"]), 3, 8, 8)})
+    model.optimize_parameters(1)
+
+
+def test_tiles_are_coloured_by_the_whole_image() -> None:
+    model = shaken(make(network_g=CONTEXT_NET, val={"grids": True, "crop_size_h": 8, "crop_size_w": 8}))
+    image = torch.rand(1, 3, 16, 16)
+    seen: list[torch.Tensor] = []
+    net = model.net_g
+    hook = net.context_encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model.feed_data({"lq": image})
+    model.test()
+    hook.remove()
+    assert model.output.shape == image.shape
+    whole = net.make_context(image)
+    assert seen and all(torch.equal(row, whole[0]) for context in seen for row in context)
