@@ -1,44 +1,42 @@
 """Writes memory-mapped image stores (see ``image_store``): parallel decoding, resumable, checked.
 
 Pixels are only ever appended, and the index is replaced in one step at the end, so a store that is being brought up to
-date stays readable. While a build runs, ``building.jsonl`` lists what is finished; an interrupted build goes on there.
+date stays readable. While a build runs, a journal (see ``image_store_journal``) lists what is finished; one that was
+interrupted or killed goes on there. Where pixels that the index speaks of turn out to be gone or damaged, the index is
+taken away first: a store that is being repaired never looks whole.
 """
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import shutil
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from basicsr.data.image_store import (
+from basicsr.data.image_store import ImageStore, Progress, in_parallel
+from basicsr.data.image_store_index import (
     INDEX_NAME,
-    PAGE,
     PIXELS_NAME,
     STORE_SUFFIX,
-    ImageStore,
     StoredImageInfo,
-    read_index,
-    same_source,
-    source_files,
+    StoreIndex,
+    sync_folder,
     write_index,
 )
+from basicsr.data.image_store_journal import JOURNAL_NAME, LOCK_NAME, Journal, claim
+from basicsr.data.image_store_plan import BuildOptions, Plan, aligned, check_space, existing_place, gib, make_plan
 from basicsr.engine.errors import UserError
-from basicsr.engine.image_io import decode_image, read_bytes, read_file_header
+from basicsr.engine.image_io import decode_image, read_bytes
 
-JOURNAL_NAME = "building.jsonl"
+_OWN_FILES = {INDEX_NAME, INDEX_NAME + ".tmp", PIXELS_NAME, JOURNAL_NAME, JOURNAL_NAME + ".tmp", LOCK_NAME}
 _SHOWN = 5
-_SPARE = 64 * 2**20
-
-Progress = Callable[[int, int, str], None]
-"""Called as ``progress(done, total, name)`` after each image."""
+_CONFIRM_BYTES = 256 * 2**20  # written between two syncs: what a power failure can cost
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ class BuildReport:
         removed: Images dropped because their source is gone.
         bytes_total: Size of the pixels' file.
         bytes_unused: Of these, pixels of images that were replaced or removed.
+        bytes_written: Of these, written now.
     """
 
     written: int
@@ -58,6 +57,7 @@ class BuildReport:
     removed: int
     bytes_total: int
     bytes_unused: int
+    bytes_written: int
 
 
 def build_store(
@@ -66,120 +66,148 @@ def build_store(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> BuildReport:
-    """Make a store of a folder's images, or bring an existing one up to date.
+    """Make a store of a folder's images, or bring an existing one up to date; see ``build_stores``."""
+    return build_stores([(source, store)], BuildOptions(workers=workers, progress=progress))[0]
+
+
+def build_stores(
+    jobs: Sequence[tuple[str | os.PathLike[str], str | os.PathLike[str]]], options: BuildOptions | None = None
+) -> list[BuildReport]:
+    """Make stores of folders of images, or bring existing ones up to date.
 
     Args:
-        source: Folder of images.
-        store: Folder to write; must end in ``.store``.
-        workers: Threads that decode; all cores where None.
-        progress: Told after each image.
+        jobs: Of each, the folder of images and the folder to write, which must end in ``.store``.
+        options: How.
 
     Returns:
-        What was done.
+        What was done, for each.
 
     Raises:
-        UserError: The source is missing or empty, images are damaged (all are named; the others are kept for the next
-            call), the disk is too small or refuses, or ``store`` is no place for a store.
+        UserError: A source is missing or empty, images are damaged (all are named; the others are kept for the next
+            call), the disk is too small (found before anything is written) or refuses, another process is building the
+            same store, or a place is no place for a store.
     """
-    target = Path(store)
-    files = source_files(source)
-    if not files:
-        raise UserError(f"{os.fspath(source)}: the folder holds no images.")
-    _check_target(target)
-    old = _existing(target)
-    kept = {name: info for name, info in old.items() if name in files and same_source(info, files[name])}
-    todo = [name for name in files if name not in kept]
-    _check_space(target, [files[name] for name in todo])
-    images = dict(kept)
-    # A crash may have left half an image behind the last known one: begin there.
-    start = max((_aligned(info.offset + info.nbytes) for info in old.values()), default=0)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        failures = _append(target, {name: files[name] for name in todo}, images, start, workers, progress)
-        _refuse_failures(failures, len(files), source)
-        write_index(target, os.path.relpath(os.path.abspath(source), os.path.abspath(target)), images)
-        (target / JOURNAL_NAME).unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{target}: cannot be written: {error.strerror or error}. What is finished is kept: make room, call again."
-        ) from error
-    total = (target / PIXELS_NAME).stat().st_size
-    used = sum(_aligned(info.nbytes) for info in images.values())
-    removed = sum(name not in files for name in old)
-    return BuildReport(len(todo), len(kept), removed, total, max(0, total - used))
+    options = options or BuildOptions()
+    _check_targets([Path(store) for _, store in jobs])
+    with ExitStack() as claims:
+        plans = []
+        for source, store in jobs:
+            with _refusals(Path(store)):
+                claims.enter_context(claim(Path(store)))
+                plans.append(make_plan(Path(source), Path(store), options))
+        check_space(plans)
+        return _carry_out(plans, options)
 
 
-def _refuse_failures(failures: list[str], count: int, source: str | os.PathLike[str]) -> None:
-    if failures:
-        shown = "\n  ".join(failures[:_SHOWN]) + (f"\n  and {len(failures) - _SHOWN} more" * (len(failures) > _SHOWN))
-        raise UserError(f"{len(failures)} of {count} images of {os.fspath(source)} cannot be used:\n  {shown}")
-
-
-def verify_store(store: str | os.PathLike[str]) -> list[str]:
+def verify_store(
+    store: str | os.PathLike[str], workers: int | None = None, progress: Progress | None = None
+) -> list[str]:
     """Names of images whose pixels do not match their checksum; raises ``UserError`` for an unusable store."""
-    return ImageStore(store).damaged()
+    return ImageStore(store).damaged(workers, progress)
 
 
-def _aligned(size: int) -> int:
-    return -(-size // PAGE) * PAGE
-
-
-def _check_target(target: Path) -> None:
-    if target.suffix != STORE_SUFFIX:
-        raise UserError(f"{target}: a store's name must end in {STORE_SUFFIX}, such as {target.name}{STORE_SUFFIX}.")
-    if target.exists() and not target.is_dir():
-        raise UserError(f"{target}: exists and is not a folder.")
-    if target.is_dir():
-        strangers = {p.name for p in target.iterdir()} - {INDEX_NAME, INDEX_NAME + ".tmp", PIXELS_NAME, JOURNAL_NAME}
+def _check_targets(targets: Sequence[Path]) -> None:
+    places = [os.path.realpath(target) for target in targets]
+    for target, place in zip(targets, places, strict=True):
+        if places.count(place) > 1:
+            raise UserError(f"{target}: two folders cannot be written to one store.")
+        if target.suffix != STORE_SUFFIX:
+            raise UserError(
+                f"{target}: a store's name must end in {STORE_SUFFIX}, as {target.name}{STORE_SUFFIX} does."
+            )
+        if target.exists() and not target.is_dir():
+            raise UserError(f"{target}: exists and is not a folder.")
+        strangers = {p.name for p in target.iterdir()} - _OWN_FILES if target.is_dir() else set()
         if strangers:
             shown = ", ".join(sorted(strangers)[:_SHOWN])
             raise UserError(f"{target}: holds other files ({shown}); choose another folder.")
 
 
-def _existing(target: Path) -> dict[str, StoredImageInfo]:
-    """What a finished store and an interrupted build have already; only entries whose pixels are there."""
-    pixels = target / PIXELS_NAME
-    if not pixels.is_file():
-        return {}
-    size = pixels.stat().st_size
-    images = read_index(target).images if (target / INDEX_NAME).is_file() else {}
-    journal = target / JOURNAL_NAME
-    if journal.is_file():
-        images.update(_read_journal(journal, pixels))
-    return {name: info for name, info in images.items() if info.offset + info.nbytes <= size}
-
-
-def _read_journal(journal: Path, pixels: Path) -> Iterator[tuple[str, StoredImageInfo]]:
-    # After a power failure the list may be ahead of the pixels, or end in half a line: the checksum decides.
-    with open(pixels, "rb") as data:
-        for line in journal.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-                info = StoredImageInfo(**entry["info"])
-            except (ValueError, KeyError, TypeError):
-                return
-            data.seek(info.offset)
-            if zlib.crc32(data.read(info.nbytes)) == info.crc32:
-                yield entry["name"], info
-
-
-def _check_space(target: Path, files: list[Path]) -> None:
-    needed = 0
-    for path in files:
-        try:
-            header = read_file_header(path)
-        except UserError:
-            continue  # named, with all others like it, when it is decoded
-        needed += _aligned(header.height * header.width * 3 * (header.bit_depth // 8))
-    place = target.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if needed + _SPARE > free:
+@contextmanager
+def _refusals(target: Path) -> Iterator[None]:
+    """Turn a refusal of the disk into a ``UserError`` that says what is left of the work and what to do."""
+    try:
+        yield
+    except OSError as error:
+        room = ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            with suppress(OSError):
+                room = f" ({gib(shutil.disk_usage(existing_place(target)).free)} free now)"
         raise UserError(
-            f"{target}: {len(files)} decoded images need {needed / 2**30:.1f} GiB, but {place} has "
-            f"{free / 2**30:.1f} GiB free. Make room or choose a folder on another disk."
-        )
+            f"{target}: cannot be written: {error.strerror or error}{room}. What is finished is kept: put the cause "
+            "right and call again, or name a store in another place: SOURCE STORE."
+        ) from error
+
+
+def _carry_out(plans: list[Plan], options: BuildOptions) -> list[BuildReport]:
+    reports: list[BuildReport] = []
+    failures: list[str] = []
+    count = _Count(sum(len(plan.kept) for plan in plans), sum(len(plan.files) for plan in plans), options.progress)
+    for plan in plans:
+        with _refusals(plan.target):
+            _prepare(plan)
+            images, bad = _append(plan, count, options.workers)
+            failures += bad
+            if not bad:
+                _finish(plan, images)
+            reports.append(_report(plan, images))
+    if failures:
+        raise UserError(_failure_text(failures, plans))
+    return reports
+
+
+def _failure_text(failures: list[str], plans: list[Plan]) -> str:
+    shown = "\n  ".join(failures[:_SHOWN]) + (f"\n  and {len(failures) - _SHOWN} more" * (len(failures) > _SHOWN))
+    folders = ", ".join(str(plan.source) for plan in plans)
+    count = sum(len(plan.files) for plan in plans)
+    return (
+        f"{len(failures)} of {count} images of {folders} cannot be used:\n  {shown}\n"
+        "Replace or remove them and call again; the others are kept."
+    )
+
+
+@dataclass
+class _Count:
+    """Images that are done, over all stores of a call."""
+
+    done: int
+    total: int
+    progress: Progress | None
+
+    def one_more(self, name: str) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total, name)
+
+
+def _prepare(plan: Plan) -> None:
+    """Leave nothing on the disk that could be believed wrongly, should this build be killed."""
+    journal = Journal(plan.target)
+    if plan.index_is_wrong or not plan.journal_is_whole:
+        journal.replace(plan.found)
+    if plan.index_is_wrong:
+        (plan.target / INDEX_NAME).unlink(missing_ok=True)
+        sync_folder(plan.target)
+
+
+def _finish(plan: Plan, images: dict[str, StoredImageInfo]) -> None:
+    done = StoreIndex(plan.source_text, images)
+    if plan.index_is_wrong or done != plan.index:
+        write_index(plan.target, done.source, images)
+    Journal(plan.target).remove()
+
+
+def _report(plan: Plan, images: dict[str, StoredImageInfo]) -> BuildReport:
+    total = (plan.target / PIXELS_NAME).stat().st_size
+    used = sum(aligned(info.nbytes) for info in images.values())
+    return BuildReport(
+        written=len(images) - len(plan.kept),
+        kept=len(plan.kept),
+        removed=sum(name not in plan.files for name in plan.found),
+        bytes_total=total,
+        bytes_unused=max(0, total - used),
+        bytes_written=total - plan.start,
+    )
 
 
 @dataclass(frozen=True)
@@ -188,13 +216,16 @@ class _Decoded:
     info: StoredImageInfo
 
 
-def _decode(path: Path) -> _Decoded:
+def _decode(path: Path) -> _Decoded | str:
+    """The pixels, or what is wrong with the file."""
     try:
         stat = path.stat()  # before the content: a change in between is found by the next build
+        content = read_bytes(path)
+        pixels = decode_image(content, str(path))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    content = read_bytes(path)
-    pixels = decode_image(content, str(path))
+        return f"{path}: cannot be read: {error.strerror or error}."
+    except UserError as error:
+        return str(error)
     info = StoredImageInfo(
         offset=0,
         height=pixels.shape[0],
@@ -208,45 +239,41 @@ def _decode(path: Path) -> _Decoded:
     return _Decoded(pixels, info)
 
 
-def _append(
-    target: Path,
-    todo: dict[str, Path],
-    images: dict[str, StoredImageInfo],
-    start: int,
-    workers: int | None,
-    progress: Progress | None,
-) -> list[str]:
-    """Write the pixels of ``todo`` behind those that are there, enter them in ``images``; returns the failures."""
-    failures: list[str] = []
-    offset, total = start, len(images) + len(todo)
-    with open(target / PIXELS_NAME, "ab") as pixels, open(target / JOURNAL_NAME, "a", encoding="utf-8") as journal:
+def _append(plan: Plan, count: _Count, workers: int | None) -> tuple[dict[str, StoredImageInfo], list[str]]:
+    """Write the pixels of what is to be done behind those that are there; returns all images, and the failures."""
+    images, failures, journal = dict(plan.kept), [], Journal(plan.target)
+    offset, unconfirmed, todo = plan.start, 0, plan.todo
+    with open(plan.target / PIXELS_NAME, "ab", buffering=0) as pixels:
         pixels.truncate(offset)
-        for name, future in _in_parallel(todo, workers or os.cpu_count() or 1):
-            try:
-                decoded = future.result()
-            except UserError as error:
-                failures.append(str(error))
-                continue
-            pixels.write(decoded.pixels.data)
-            pixels.write(b"\0" * (_aligned(decoded.pixels.nbytes) - decoded.pixels.nbytes))
-            pixels.flush()
-            images[name] = StoredImageInfo(**{**asdict(decoded.info), "offset": offset})
-            journal.write(json.dumps({"name": name, "info": asdict(images[name])}) + "\n")
-            journal.flush()
-            offset += _aligned(decoded.pixels.nbytes)
-            if progress is not None:
-                progress(len(images), total, name)
+        with closing(in_parallel(_decode, todo.values(), workers)) as results:
+            for name, decoded in zip(todo, results, strict=True):
+                if isinstance(decoded, str):
+                    failures.append(decoded)
+                else:
+                    info = replace(decoded.info, offset=offset)
+                    size = _write_image(pixels.fileno(), decoded.pixels, offset)
+                    journal.append(name, info)
+                    images[name], offset, unconfirmed = info, offset + size, unconfirmed + size
+                    if unconfirmed >= _CONFIRM_BYTES:
+                        os.fsync(pixels.fileno())
+                        journal.confirm()
+                        unconfirmed = 0
+                count.one_more(name)
         os.fsync(pixels.fileno())
-    return failures
+        if unconfirmed:
+            journal.confirm()
+    return images, failures
 
 
-def _in_parallel(todo: dict[str, Path], workers: int) -> Iterator[tuple[str, Future[_Decoded]]]:
-    """Decode in order, a few images ahead of the writer."""
-    with ThreadPoolExecutor(workers) as pool:
-        running: deque[tuple[str, Future[_Decoded]]] = deque()
-        for name, path in todo.items():
-            running.append((name, pool.submit(_decode, path)))
-            if len(running) > workers + 1:
-                yield running.popleft()
-        while running:
-            yield running.popleft()
+def _write_image(file: int, pixels: np.ndarray, offset: int) -> int:
+    """Append an image and fill its last page; on refusal nothing of it is left."""
+    filling = b"\0" * (aligned(pixels.nbytes) - pixels.nbytes)
+    try:
+        for part in (pixels.reshape(-1).view(np.uint8).data, memoryview(filling)):
+            while part:
+                part = part[os.write(file, part) :]
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(file, offset)
+        raise
+    return pixels.nbytes + len(filling)
