@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from basicsr.archs.nafnet_arch import NAFNet
 from basicsr.engine.errors import UserError
 from basicsr.engine.precision import Precision
-from plugins.color_fidelity.enhance_bands import BandedNAFNet, can_be_banded
+from plugins.color_fidelity.enhance_bands import CACHED_PIXELS, BandedNAFNet, can_be_banded, stored_bytes
 
 DEFAULT_TILE = 512
 # Peak of a forward pass, in bytes for each pixel: measured for NAFNet (1,137 at width 32), a careful guess for others.
@@ -30,7 +30,8 @@ class Runner:
     Attributes:
         net: The network, in evaluation mode, on its device.
         tile: 0 always runs the whole image at once; a number is the side in pixels of what is computed at once;
-            ``auto`` runs whole where the memory allows, else in pieces of 512.
+            ``auto`` runs a NAFNet on the CPU in bands that fit the cache, and else whole where the memory allows, or in
+            pieces of 512.
         overlap: Pixels that tiles share, at most half a tile. NAFNet runs in exact bands and needs none.
         precision: ``fp32``, ``bf16`` or ``fp16``.
     """
@@ -65,14 +66,23 @@ class Runner:
             UserError: The whole image was asked for (tile 0) and does not fit in memory.
         """
         height, width = image.shape[-2:]
+        # The statistics of the photo are taken before it is padded, and once, however it is cut.
+        make_context = getattr(self.net, "make_context", None)
+        context = None if make_context is None else make_context(image.to(self.device))
         padded = pad_to_multiple(image, int(getattr(self.net, "padder_size", 1)))
         with Precision(self.precision, self.device.type).autocast():
-            return self._run(padded)[..., :height, :width]
+            return self._run(padded, context)[..., :height, :width]
 
-    def _run(self, image: Tensor) -> Tensor:
-        if self.tile == 0 or (self.tile == "auto" and self._fits(image)):
+    @property
+    def exact(self) -> bool:
+        """Whether the result is that of the whole image whatever ``tile`` says."""
+        return can_be_banded(self.net)
+
+    def _run(self, image: Tensor, context: Tensor | None) -> Tensor:
+        bands_are_faster = self.exact and self.device.type == "cpu"
+        if self.tile == 0 or (self.tile == "auto" and not bands_are_faster and self._fits(image)):
             try:
-                return self._whole(image)
+                return self._whole(image, context)
             except torch.OutOfMemoryError as error:
                 if self.tile == 0:
                     size = f"{image.shape[-1]}x{image.shape[-2]}"
@@ -81,13 +91,23 @@ class Runner:
                     ) from error
             torch.cuda.empty_cache()
         side = DEFAULT_TILE if self.tile == "auto" else int(self.tile)
-        if isinstance(self.net, NAFNet) and can_be_banded(self.net):
-            return BandedNAFNet(self.net, side * side)(image)
-        return blended_tiles(self._whole, image, side, min(self.overlap, side // 2))
+        if isinstance(self.net, NAFNet) and self.exact:
+            at_once = CACHED_PIXELS * torch.get_num_threads() if self.tile == "auto" and bands_are_faster else side**2
+            return BandedNAFNet(self.net, at_once, self._storage(image))(image, context)
+        return blended_tiles(lambda tile: self._whole(tile, context), image, side, min(self.overlap, side // 2))
 
-    def _whole(self, image: Tensor) -> Tensor:
-        output: Tensor = self.net(image.to(self.device))
+    def _whole(self, image: Tensor, context: Tensor | None) -> Tensor:
+        inputs = (image.to(self.device),) if context is None else (image.to(self.device), context)
+        output: Tensor = self.net(*inputs)
         return output.float().cpu()
+
+    def _storage(self, image: Tensor) -> torch.device:
+        """Where bands leave their feature maps: on a GPU that has room for them, else in main memory."""
+        pixels = image.shape[-2] * image.shape[-1]
+        kept = stored_bytes(self.net, pixels) if isinstance(self.net, NAFNet) else 0
+        if self.device.type == "cuda" and kept < SHARE_OF_FREE_MEMORY / 2 * free_memory(self.device):
+            return self.device
+        return torch.device("cpu")
 
     def _fits(self, image: Tensor) -> bool:
         pixels = image.shape[-2] * image.shape[-1]
