@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import signal
 import sys
@@ -22,7 +23,7 @@ if __name__ == "__main__":
 from basicsr.engine import distributed
 from basicsr.engine.checkpoint import prune
 from basicsr.engine.errors import UserError
-from basicsr.engine.interrupt import Interrupted, StopRequest
+from basicsr.engine.interrupt import BrokenOff, Interrupted, StopRequest
 from basicsr.engine.progress import ProgressLine, TerminalHandler, wants_bar
 from basicsr.engine.resume import LoopState, describe_start, find_resume_state
 from basicsr.engine.run_setup import log_options, open_train_folder, run_log, seed_process, start_process
@@ -179,16 +180,23 @@ class TrainingRun:
             prune(path["models"], path["training_states"], keep_last, upto=current_iter)
 
     def validate(self, current_iter: int) -> None:
-        """Every set, on every process; the best weights so far are kept as ``best``."""
+        """Every set, on every process; the best weights so far are kept as ``best``.
+
+        A signal ends it between two images. Nothing of it is kept then: the resumed run validates all sets anew.
+        """
         save_img = self.opt["val"].get("save_img", False)
-        for loader in self.val_loaders:
-            self.model.validation(loader, current_iter, self.tb_logger, save_img)
+        best = copy.deepcopy(getattr(self.model, "best_metric_results", None))
+        try:
+            for loader in self.val_loaders:
+                self.model.validation(loader, current_iter, self.tb_logger, save_img)
+        except BrokenOff as broken:
+            self.model.best_metric_results = best
+            self.stop(current_iter, 128 + broken.signum, validated=False)
         if getattr(self.model, "best_checkpoint_due", False):
             self.model.save_best(self.stream.epoch_at(current_iter), current_iter)
 
-    def stop(self, current_iter: int, status: int) -> None:
-        """Save and leave with the signal's exit status."""
-        validated = self.due(self.val_freq, current_iter)
+    def stop(self, current_iter: int, status: int, validated: bool) -> None:
+        """Save, noting whether a validation of this iteration is done, and leave with the signal's exit status."""
         self.save(current_iter, validated)
         get_root_logger().warning(
             "Stopped by a signal after iteration %d, its state is saved. To go on, add --auto_resume.",
@@ -222,6 +230,7 @@ def train(run: TrainingRun) -> None:
     with StopRequest() as stop:
         batches = iter(run.stream)
         run.loop_state.restore_generators()
+        model.stop_asked = stop.asked
         stop.arm()
         if current_iter > 0 and run.due(run.val_freq, current_iter) and not run.loop_state.validated:
             run.validate(current_iter)  # a state is saved before its iteration's validation
@@ -243,7 +252,7 @@ def train(run: TrainingRun) -> None:
             if run.due(run.val_freq, current_iter):
                 run.validate(current_iter)
             if stop.agreed():
-                run.stop(current_iter, stop.status)
+                run.stop(current_iter, stop.status, validated=run.due(run.val_freq, current_iter))
 
 
 def train_pipeline(root_path: str | Path) -> None:

@@ -16,11 +16,23 @@ import torch.distributed as dist
 from basicsr.engine import distributed
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_NOTED = b"\nStopping: this iteration, and its validation if one is due, are finished and saved. (Ctrl-C: stop now.)\n"
+_NOTED = b"\nStopping: this iteration is finished and saved; a validation waits for the resume. (Ctrl-C: stop now.)\n"
 
 
 class Interrupted(SystemExit):
     """Training was asked to stop and has saved its state; ``code`` is 128 + the signal's number (130, 143)."""
+
+
+class BrokenOff(Exception):
+    """A validation was left between two images, on every process, because a signal asked for the end.
+
+    Args:
+        signum: The signal.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"broken off by signal {signum}")
+        self.signum = signum
 
 
 def keep_inherited_handler() -> None:
@@ -76,6 +88,10 @@ class StopRequest:
     def status(self) -> int:
         """The exit status that belongs to the signal."""
         return 128 + (self.signum or signal.SIGTERM)
+
+    def asked(self) -> int:
+        """The signal that has asked this process for the end, 0 for none; other processes may not know of it yet."""
+        return self.signum or 0
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:

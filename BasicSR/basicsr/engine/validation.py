@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Subset
 
 from basicsr.engine import distributed, rng
+from basicsr.engine.interrupt import BrokenOff
 from basicsr.engine.loader_process import GuardedCollate, GuardedDataset, checked, start_loader_process
 from basicsr.engine.validation_images import ImageWriter, thumbnail, to_image
 from basicsr.engine.validation_report import summarise
@@ -68,24 +69,35 @@ class Validation:
         self.current_iter = current_iter
         self.tb_logger = tb_logger
         self.warned: set[str] = set()
+        self.broken_off = 0
         self.writer = ImageWriter(self.opt, self.dataset_name, current_iter) if save_img else None
 
     def run(self) -> None:
-        """Validate, and leave the results in the model, the log and TensorBoard."""
+        """Validate, and leave the results in the model, the log and TensorBoard.
+
+        Raises:
+            BrokenOff: A signal asked one of the processes for the end; there are no results.
+        """
         world, rank = distributed.get_world_size(), distributed.get_rank()
         loader = shard(self.dataloader, rank, world, int(self.val_opt.get("num_worker") or 0))
         state = rng.capture()  # a loader draws a seed: whether one validates must not change the training
         with _quiet_wrappers(self.model):
             measured = list(self._measure_all(loader, rank, world))
         rng.restore(state)
-        everyone = distributed.all_gather_object(measured)
-        images = sorted((image for part in everyone for image in part), key=lambda image: image.index)
+        everyone = distributed.all_gather_object((self.broken_off, measured))
+        signum = max(asked for asked, _ in everyone)
+        if signum:
+            raise BrokenOff(signum)
+        images = sorted((image for _, part in everyone for image in part), key=lambda image: image.index)
         self._conclude(images)
 
     def _measure_all(self, loader: Any, rank: int, world: int) -> Iterator[Measured]:
         place = 0
-        with self._progress(loader) as progress:
-            for batch in prefetched(loader):
+        with self._progress(loader) as progress, contextlib.closing(prefetched(loader)) as batches:
+            for batch in batches:
+                self.broken_off = self.model.stop_asked()
+                if self.broken_off:
+                    return
                 for sample, name in enumerate(self._feed(batch)):
                     yield self._measure(sample, name, rank + place * world)
                     place += 1
@@ -210,7 +222,7 @@ def shard(loader: Any, rank: int, world: int, workers: int = 0) -> Any:
     )
 
 
-def prefetched(loader: Any) -> Iterator[Any]:
+def prefetched(loader: Any) -> Generator[Any, None, None]:
     """The loader's batches, the next one being read by a thread while the present one is used."""
     iterator = iter(loader)
     with ThreadPoolExecutor(1, thread_name_prefix="validation-read") as pool:

@@ -48,6 +48,7 @@ class BaseModel:
         scaler: fp16's gradient scaler, or None.
         channels_last: Memory layout: true, false, or ``auto`` until the probe has decided.
         run_state: Gives what the training loop adds to a training state; set by the loop.
+        stop_asked: Gives the signal that asks for the end of the run, or 0; set by the loop.
     """
 
     net_g: nn.Module
@@ -64,6 +65,7 @@ class BaseModel:
         self.scaler = self.precision.make_scaler() if self.is_train else None
         self.channels_last = layout.check_setting(opt.get("channels_last") or False)
         self.run_state: Callable[[], Mapping[str, Any]] | None = None
+        self.stop_asked: Callable[[], int] = lambda: 0
         self._best = BestMetrics(opt)
 
     # What a subclass provides
@@ -104,6 +106,9 @@ class BaseModel:
             current_iter: The iteration; in testing, the run's name.
             tb_logger: TensorBoard's writer, or None.
             save_img: Whether to write the outputs.
+
+        Raises:
+            BrokenOff: A signal asked for the end of the run (see ``basicsr.engine.interrupt``).
         """
         if self.opt.get("dist"):
             self.dist_validation(dataloader, current_iter, tb_logger, save_img)
