@@ -30,7 +30,16 @@ from basicsr.data.image_store_index import (
     write_index,
 )
 from basicsr.data.image_store_journal import JOURNAL_NAME, LOCK_NAME, Journal, claim
-from basicsr.data.image_store_plan import BuildOptions, Plan, aligned, check_space, existing_place, gib, make_plan
+from basicsr.data.image_store_plan import (
+    BuildOptions,
+    Plan,
+    aligned,
+    check_space,
+    existing_place,
+    gib,
+    make_plan,
+    missing_bytes,
+)
 from basicsr.engine.errors import UserError
 from basicsr.engine.image_io import decode_image, read_bytes
 
@@ -124,15 +133,16 @@ def _check_targets(targets: Sequence[Path]) -> None:
 
 
 @contextmanager
-def _refusals(target: Path) -> Iterator[None]:
-    """Turn a refusal of the disk into a ``UserError`` that says what is left of the work and what to do."""
+def _refusals(target: Path, plan: Plan | None = None) -> Iterator[None]:
+    """Turn a refusal of the disk into a ``UserError`` that says how much room is missing and what to do."""
     try:
         yield
     except OSError as error:
         room = ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             with suppress(OSError):
-                room = f" ({gib(shutil.disk_usage(existing_place(target)).free)} free now)"
+                room = f" ({gib(shutil.disk_usage(existing_place(target)).free)} free now"
+                room += f", {gib(missing_bytes(plan))} still to be written)" if plan else ")"
         raise UserError(
             f"{target}: cannot be written: {error.strerror or error}{room}. What is finished is kept: put the cause "
             "right and call again, or name a store in another place: SOURCE STORE."
@@ -144,7 +154,7 @@ def _carry_out(plans: list[Plan], options: BuildOptions) -> list[BuildReport]:
     failures: list[str] = []
     count = _Count(sum(len(plan.kept) for plan in plans), sum(len(plan.files) for plan in plans), options.progress)
     for plan in plans:
-        with _refusals(plan.target):
+        with _refusals(plan.target, plan):
             _prepare(plan)
             images, bad = _append(plan, count, options.workers)
             failures += bad

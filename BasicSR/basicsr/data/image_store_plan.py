@@ -181,7 +181,7 @@ def check_space(plans: Iterable[Plan]) -> None:
 
 
 def _check_disk(plans: Sequence[Plan]) -> None:
-    place = existing_place(plans[0].target)
+    place = existing_place(plans[0].target.parent)
     needed, count = sum(plan.needed for plan in plans), sum(len(plan.todo) for plan in plans)
     free = shutil.disk_usage(place).free + sum(_half_written(plan) for plan in plans)
     if needed + SPARE_BYTES > free:
@@ -196,6 +196,12 @@ def _half_written(plan: Plan) -> int:
     """Bytes behind the last whole image, which a build frees first."""
     pixels = plan.target / PIXELS_NAME
     return max(0, pixels.stat().st_size - plan.start) if pixels.is_file() else 0
+
+
+def missing_bytes(plan: Plan) -> int:
+    """What a build has yet to write; pixels are only appended."""
+    pixels = plan.target / PIXELS_NAME
+    return max(0, plan.start + plan.needed - (pixels.stat().st_size if pixels.is_file() else 0))
 
 
 def gib(size: int) -> str:

@@ -29,7 +29,8 @@ class WorkProgress:
         self._stream = stream if stream is not None else sys.stderr
         self._bar: tqdm | None = None
         self._done, self._total = 0, -1
-        self._first, self._start, self._next = 0, time.monotonic(), 0.0
+        self._first, self._next = 0, 0.0
+        self._start = self._last = time.monotonic()  # a phase begins where the one before it ended
 
     def __enter__(self) -> WorkProgress:
         return self
@@ -42,8 +43,8 @@ class WorkProgress:
     def __call__(self, done: int, total: int, name: str) -> None:
         now = time.monotonic()
         if total != self._total or done <= self._done:
-            self._begin(done, total, now)
-        self._done = done
+            self._begin(done, total)
+        self._done, self._last = done, now
         if self._stream.isatty():
             self._draw(done)
         elif now >= self._next or done == total:
@@ -57,11 +58,9 @@ class WorkProgress:
             self._bar.close()
             self._bar = None
 
-    def _begin(self, done: int, total: int, now: float) -> None:
+    def _begin(self, done: int, total: int) -> None:
         self.close()
-        # the clock of the first phase began when the job did, which is before its first file was done
-        if self._total >= 0:
-            self._start = now
+        self._start = self._last
         self._first, self._total, self._next = done - 1, total, self._start + self._every
 
     def _draw(self, done: int) -> None:
