@@ -99,6 +99,10 @@ def entrants(sheet: Sheet, options: Mapping[str, Mapping[str, Any]], runs: Seque
     return found + [Entrant(r.row, r.seed, r.name, r.weights, options[r.row]["network_g"], key) for r in runs]
 
 
+class WeightsError(UserError):
+    """The weights of one entrant cannot be used."""
+
+
 class Judge:
     """Runs networks over the sets and measures; what was measured before is read from the cache.
 
@@ -112,21 +116,31 @@ class Judge:
 
     def __init__(self, sheet: Sheet, device: torch.device, say: Say, jobs: int = 1, save: Path | None = None) -> None:
         self.sheet, self.device, self.say, self.jobs, self.save = sheet, device, say, max(1, jobs), save
+        self.problems: list[str] = []
         self.datasets = {name: build_dataset(options) for name, options in sheet.sets.items()}
         self.counted = {name: _fingerprint(dataset) for name, dataset in self.datasets.items()}
 
     def judge(self, everyone: Iterable[Entrant]) -> list[Judged]:
-        """Measure every entrant on every set.
+        """Measure every entrant on every set; one whose weights cannot be used is noted in ``problems`` and left out.
 
         Raises:
-            UserError: Weights do not fit their network, or an image cannot be read.
+            UserError: An image cannot be read.
         """
-        return [result for entrant in everyone for result in self._judge(entrant)]
+        found: list[Judged] = []
+        for entrant in everyone:
+            try:
+                found += self._judge(entrant)
+            except WeightsError as error:
+                self.problems.append(f"{entrant.name} is left out: {error}")
+                self.say(self.problems[-1])
+        return found
 
     def _judge(self, entrant: Entrant) -> Iterator[Judged]:
         checksum, section, network = "", "", None
         code = ""
         if entrant.weights is not None:
+            if not entrant.weights.is_file():
+                raise WeightsError(f"{entrant.weights}: no such weights file")
             checksum = sha256(entrant.weights)
             code = _source(entrant.network or {})
         for name in self.datasets:
@@ -144,9 +158,12 @@ class Judge:
     def _load(self, entrant: Entrant) -> tuple[nn.Module, str]:
         if entrant.weights is None or entrant.network is None:
             raise ValueError("the input has no network")
-        state, section = read_state_dict(entrant.weights, entrant.param_key)
-        network = build_network(dict(entrant.network))
-        fit(network, state, str(entrant.weights), strict=True)
+        try:
+            state, section = read_state_dict(entrant.weights, entrant.param_key)
+            network = build_network(dict(entrant.network))
+            fit(network, state, str(entrant.weights), strict=True)
+        except UserError as error:
+            raise WeightsError(str(error)) from error
         return network.eval().requires_grad_(False).to(self.device), section
 
     def _measure(self, entrant: Entrant, name: str, network: nn.Module | None) -> Images:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from basicsr.engine.errors import UserError
+from basicsr.engine.options_yaml import parse_scalar
 from basicsr.utils.options import ordered_yaml
 
 SECTION = "ablation"
@@ -68,9 +69,19 @@ def read_settings(section: Mapping[str, Any], where: str) -> Settings:
 
 
 def as_yaml(options: Mapping[str, Any]) -> str:
-    """Nested options as YAML, in their own order."""
-    dumper = ordered_yaml()[1]
-    return str(yaml.dump(options, Dumper=dumper, default_flow_style=None, allow_unicode=True, sort_keys=False))
+    """Nested options as YAML, in their own order; the engine reads back the same values."""
+
+    class Dumper(ordered_yaml()[1]):  # type: ignore[misc]
+        pass
+
+    Dumper.add_representer(str, _represent_text)
+    return str(yaml.dump(options, Dumper=Dumper, default_flow_style=None, allow_unicode=True, sort_keys=False))
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # The engine takes more for numbers than YAML 1.1 does: the text 1e-4 must keep its quotes.
+    style = None if parse_scalar(text) == text else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _HARMLESS = frozenset(

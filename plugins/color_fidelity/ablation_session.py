@@ -161,10 +161,11 @@ def evaluate_sheet(
     threads = choices.threads or available_cores()
     torch.set_num_threads(threads)
     save = sheet.out / "images" if choices.save_images else None
-    judged = Judge(sheet, device, say, threads, save).judge(entrants(sheet, options, runs))
+    judge = Judge(sheet, device, say, threads, save)
+    judged = judge.judge(entrants(sheet, options, runs))
     reference = _reference_name(sheet, choices.reference, list(dict.fromkeys(item.row for item in judged)))
     figures = summarise(judged, reference, sheet.photos)
-    notes = [*_notes(plan, sheet, failed)]
+    notes = [*_notes(plan, sheet, failed), *judge.problems]
     if reference is None:
         notes.append(
             f"There is no reference row ({sheet.settings.reference or 'none is named'}): no changes are given."
