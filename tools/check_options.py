@@ -17,9 +17,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "BasicSR"), str(ROOT)]
 
+from basicsr.engine.cli import USER_ERROR_STATUS, quiet_start, run_main  # noqa: E402
+
+if __name__ == "__main__":
+    quiet_start()  # the imports below take seconds
+
 import yaml  # noqa: E402
 
-from basicsr.engine.cli import USER_ERROR_STATUS, run_main  # noqa: E402
 from basicsr.engine.errors import UserError  # noqa: E402
 from basicsr.engine.options_fill import apply_debug_mode, fill_defaults, resolve_paths  # noqa: E402
 from basicsr.engine.options_merge import load_options  # noqa: E402

@@ -15,6 +15,9 @@ ROOT = _HERE.parents[1] if _HERE.parent.name == "BasicSR" else Path.cwd()
 if __name__ == "__main__":
     # As a script, this folder would be searched first and its data/ and utils/ would hide top-level modules.
     sys.path[:] = [str(_HERE.parent), str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != _HERE)]
+    from basicsr.engine.cli import quiet_start
+
+    quiet_start()  # the imports below take seconds
 
 from basicsr.engine import distributed
 from basicsr.engine.checkpoint import load_weights

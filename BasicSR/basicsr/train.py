@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import datetime
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sized
@@ -19,6 +18,9 @@ ROOT = _HERE.parents[1] if _HERE.parent.name == "BasicSR" else Path.cwd()
 if __name__ == "__main__":
     # As a script, this folder would be searched first and its data/, utils/ and test.py would hide top-level modules.
     sys.path[:] = [str(_HERE.parent), str(ROOT), *(p for p in sys.path if Path(p or ".").resolve() != _HERE)]
+    from basicsr.engine.cli import quiet_start
+
+    quiet_start()  # the imports below take seconds
 
 from basicsr.engine import distributed
 from basicsr.engine.checkpoint import prune
@@ -306,11 +308,7 @@ def main() -> int:
     """The script: ``train_pipeline`` with the project around this package; returns the exit status."""
     from basicsr.engine.cli import run_main
 
-    try:
-        return run_main(lambda: train_pipeline(ROOT))
-    except KeyboardInterrupt:  # before the first step, or the second one: there is nothing more to save
-        sys.stderr.write("stopped at once by Ctrl-C\n")
-        return 128 + signal.SIGINT
+    return run_main(lambda: train_pipeline(ROOT))
 
 
 if __name__ == "__main__":

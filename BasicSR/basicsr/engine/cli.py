@@ -1,15 +1,33 @@
 """The one place where a command line turns an error into a message and an exit status."""
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from basicsr.engine.errors import NonFiniteError, UserError
 
 USER_ERROR_STATUS = 2
 NON_FINITE_STATUS = 3
 INTERRUPTED_STATUS = 130
+_INTERRUPTED = "interrupted\n"
+
+
+def quiet_start() -> None:
+    """Let Ctrl-C end a script at once, with status 130, until :func:`run_main` takes over.
+
+    For the seconds in which a script imports torch: there is nothing to save yet, and Python would print a traceback
+    through half of torch.
+    """
+    signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os.write(2, _INTERRUPTED.encode())
+    os._exit(INTERRUPTED_STATUS)
 
 
 def run_main(main: Callable[[], int | None]) -> int:
@@ -23,6 +41,8 @@ def run_main(main: Callable[[], int | None]) -> int:
         error, 130 after Ctrl-C. Any other exception is a defect and passes through with its traceback.
     """
     try:
+        if signal.getsignal(signal.SIGINT) is _leave:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return main() or 0
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -31,7 +51,7 @@ def run_main(main: Callable[[], int | None]) -> int:
         sys.stderr.write(f"error: {error}\n")
         return NON_FINITE_STATUS
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+        sys.stderr.write(_INTERRUPTED)
         return INTERRUPTED_STATUS
 
 
