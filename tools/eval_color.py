@@ -15,15 +15,20 @@ from tqdm import tqdm  # noqa: E402
 from basicsr.engine.cli import positive, run_main, writing  # noqa: E402
 from basicsr.engine.errors import UserError  # noqa: E402
 from plugins.color_fidelity.evaluation import Evaluation, Pair, evaluate  # noqa: E402
-from plugins.color_fidelity.evaluation_files import folder_pairs, row_name, tree_pairs  # noqa: E402
+from plugins.color_fidelity.evaluation_files import at_iterations, folder_pairs, row_name, tree_pairs  # noqa: E402
 from plugins.color_fidelity.evaluation_rules import failures, parse_rule  # noqa: E402
 from plugins.color_fidelity.fidelity import FIGURES  # noqa: E402
 from plugins.color_fidelity.report import MAIN_FIGURES, markdown_table, worst_table, write_csv, write_json  # noqa: E402
 from plugins.color_fidelity.report_html import write_html  # noqa: E402
+from plugins.color_fidelity.report_pictures import picture_side  # noqa: E402
 
-EXAMPLES = """examples:
+EXAMPLES = """Any number of runs, folders of predictions and iterations can be compared: every FOLDER is a run, every
+iteration in it is a checkpoint of its own in the report. --run is the same as a FOLDER without the word.
+
+examples:
   eval_color.py experiments/NAFNet_Color/visualization
   eval_color.py base=experiments/base color=experiments/color --reference base --html report.html
+  eval_color.py --run base=experiments/base --run color=experiments/color --iterations 5000,10000 --html report.html
   eval_color.py --pred results/ours --gt datasets/val/gt --lq datasets/val/lq --csv figures.csv
   eval_color.py experiments/color --fail-if 'sat_ratio<0.9' --fail-if 'de00_mean.worst>12'
 """
@@ -37,6 +42,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("runs", nargs="*", metavar="[NAME=]FOLDER", help="visualization or experiment folder of a run")
     parser.add_argument(
+        "--run", action="append", default=[], metavar="[NAME=]FOLDER", help="one more of them (may be repeated)"
+    )
+    parser.add_argument(
+        "--iterations", metavar="LIST", help="only these checkpoints, e.g. 5000,10000 or last (default: all)"
+    )
+    parser.add_argument(
         "--pred", action="append", default=[], metavar="[NAME=]DIR", help="folder of predictions (may be repeated)"
     )
     parser.add_argument("--gt", type=Path, metavar="DIR", help="targets, where there is no _gt file beside an image")
@@ -44,7 +55,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--reference", metavar="NAME", help="run that the others are compared with (default: the first)"
     )
-    parser.add_argument("--worst", type=int, default=6, metavar="N", help="number of worst images shown (default: 6)")
+    parser.add_argument(
+        "--worst", type=int, default=6, metavar="N", help="number of worst images shown first (default: 6)"
+    )
     parser.add_argument("--worst-by", default="de00_mean", metavar="FIGURE", help="default: de00_mean")
     parser.add_argument("--all", action="store_true", help="every figure in the table, not only the main ones")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write one line an image")
@@ -72,18 +85,19 @@ def named(text: str) -> tuple[str, Path]:
 
 
 def collect(args: argparse.Namespace) -> list[Pair]:
-    if not args.runs and not args.pred:
+    runs = [*args.runs, *args.run]
+    if not runs and not args.pred:
         raise UserError("nothing to evaluate: give visualization folders, or --pred DIR --gt DIR (see --help)")
     if args.pred and args.gt is None:
         raise UserError("--pred needs the folder of the targets: --gt DIR")
     pairs: list[Pair] = []
-    for text in args.runs:
+    for text in runs:
         name, path = named(text)
         pairs += tree_pairs(name, path, args.gt, args.lq)
     for text in args.pred:
         name, path = named(text)
         pairs += folder_pairs(name, path, args.gt, args.lq)
-    return pairs
+    return pairs if args.iterations is None else at_iterations(pairs, args.iterations)
 
 
 def measure_all(pairs: list[Pair], args: argparse.Namespace) -> Evaluation:
@@ -93,7 +107,8 @@ def measure_all(pairs: list[Pair], args: argparse.Namespace) -> Evaluation:
             bar.total = total
             bar.update(done - bar.n)
 
-        return evaluate(pairs, reference=args.reference, jobs=args.jobs, progress=progress)
+        side = picture_side if args.html else None
+        return evaluate(pairs, reference=args.reference, jobs=args.jobs, progress=progress, picture_side=side)
 
 
 def write_files(result: Evaluation, args: argparse.Namespace) -> None:

@@ -30,11 +30,15 @@ import numpy as np
 from basicsr.engine.errors import UserError
 from basicsr.engine.image_io import read_image
 from plugins.color_fidelity.evaluation_stats import Change, Summary, compare, summarise
-from plugins.color_fidelity.fidelity import measure
+from plugins.color_fidelity.fidelity import measure_with_map
+from plugins.color_fidelity.report_images import Shot, make_shot
 from plugins.color_science.fast import available_cores
 
 INPUT_ROW = "input"
 TARGET_ROW = "target"
+MOST_PICTURED = 8
+"""Checkpoints of a set that get pictures in a report; all of them get figures."""
+
 _JPEG = (".jpg", ".jpeg")
 
 PairTuple = tuple[str, str, str, "str | Path", "str | Path", "str | Path | None"]
@@ -66,11 +70,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class Record:
-    """A measured pair: ``figures`` has the keys of ``fidelity.FIGURES``; ``size`` is (width, height)."""
+    """A measured pair.
+
+    Attributes:
+        pair: What was measured.
+        figures: The keys of ``fidelity.FIGURES``.
+        size: (width, height).
+        shot: Small pictures for a report, where they were asked for.
+    """
 
     pair: Pair
     figures: dict[str, float]
     size: tuple[int, int]
+    shot: Shot | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass
@@ -164,6 +176,7 @@ def evaluate(
     target_row: bool = True,
     jobs: int | None = None,
     progress: Progress | None = None,
+    picture_side: Callable[[int], int] | None = None,
 ) -> Evaluation:
     """Measure pairs of images on all cores.
 
@@ -175,6 +188,8 @@ def evaluate(
         target_row: Add a row of the targets against themselves.
         jobs: Images measured at the same time; all cores by default.
         progress: Called with (done, total) as images are finished.
+        picture_side: Called with the number of pictures; the longer side of those that each record is to keep for a
+            report. Without it no pictures are made.
 
     Returns:
         The measurements. They do not depend on ``jobs``.
@@ -185,14 +200,18 @@ def evaluate(
     """
     todo = _with_extra_rows([_as_pair(pair) for pair in pairs], input_row, target_row)
     _check_unique(todo)
+    shown = pictured(todo) if picture_side is not None else set()
+    side = picture_side(len(shown)) if picture_side is not None else 0
     groups: dict[Path, list[int]] = {}
     for index, pair in enumerate(todo):
         groups.setdefault(pair.target, []).append(index)
     measured: dict[int, Record] = {}
     notes: list[tuple[str, str]] = []
     with ThreadPoolExecutor(jobs or available_cores()) as pool:
-        futures = [pool.submit(_measure_group, todo, indices, notes) for indices in groups.values()]
+        futures = [pool.submit(_measure_group, todo, indices, notes, shown, side) for indices in groups.values()]
         try:
+            if progress is not None:
+                progress(0, len(todo))
             for future in as_completed(futures):
                 measured.update(future.result())
                 if progress is not None:
@@ -244,7 +263,27 @@ def _check_unique(pairs: Sequence[Pair]) -> None:
         seen[key] = pair
 
 
-def _measure_group(pairs: list[Pair], indices: list[int], notes: list[tuple[str, str]]) -> dict[int, Record]:
+def pictured(pairs: Sequence[Pair]) -> set[int]:
+    """Which pairs get pictures: inputs, targets, the last checkpoint of every run, and others evenly spread."""
+    versions: dict[str, dict[str, set[int]]] = {}
+    for pair in pairs:
+        found = versions.setdefault(pair.set, {}).setdefault(pair.row, set())
+        if pair.iteration is not None:
+            found.add(pair.iteration)
+    keep: set[tuple[str, str, int | None]] = set()
+    for set_name, runs in versions.items():
+        trained = sum(1 for iterations in runs.values() if iterations)
+        share = max(1, MOST_PICTURED // max(1, trained))
+        for row, iterations in runs.items():
+            ordered = sorted(iterations, reverse=True)
+            picked = np.linspace(0, len(ordered) - 1, min(share, len(ordered))).round().astype(int)
+            keep |= {(set_name, row, ordered[place]) for place in picked} or {(set_name, row, None)}
+    return {place for place, pair in enumerate(pairs) if (pair.set, pair.row, pair.iteration) in keep}
+
+
+def _measure_group(
+    pairs: list[Pair], indices: list[int], notes: list[tuple[str, str]], shown: set[int], side: int
+) -> dict[int, Record]:
     """Measure all predictions of one target, which is read once. (``list.append`` is safe between threads.)"""
 
     def note(kind: str, name: str) -> None:
@@ -256,7 +295,9 @@ def _measure_group(pairs: list[Pair], indices: list[int], notes: list[tuple[str,
         pair = pairs[index]
         pred = target if pair.pred == pair.target else read_image(pair.pred, note)
         _check_size(pair, pred, target)
-        records[index] = Record(pair, measure(pred, target, threads=1), (target.shape[1], target.shape[0]))
+        figures, difference = measure_with_map(pred, target, threads=1)
+        shot = make_shot(pred, None if pred is target else difference, side) if index in shown else None
+        records[index] = Record(pair, figures, (target.shape[1], target.shape[0]), shot)
     return records
 
 

@@ -138,6 +138,31 @@ def tree_pairs(row: str, root: Path, gt: Path | None = None, lq: Path | None = N
     return pairs
 
 
+def at_iterations(pairs: list[Pair], wanted: str) -> list[Pair]:
+    """The pairs of some checkpoints; those of files that name no iteration stay.
+
+    Args:
+        pairs: Of any number of runs.
+        wanted: Iterations with commas between; ``last`` is the last one of each run.
+
+    Raises:
+        UserError: If the list is malformed, or a run has none of its iterations.
+    """
+    words = [word.strip() for word in wanted.split(",") if word.strip()]
+    if not words or not all(word == "last" or word.isdecimal() for word in words):
+        raise UserError(f"--iterations '{wanted}' is not a list of iterations. Right: 5000,10000 or last")
+    present: dict[str, set[int]] = {}
+    for pair in pairs:
+        if pair.iteration is not None:
+            present.setdefault(pair.row, set()).add(pair.iteration)
+    keep = {row: {max(found) if word == "last" else int(word) for word in words} for row, found in present.items()}
+    for row, found in present.items():
+        if not keep[row] & found:
+            there = ", ".join(str(iteration) for iteration in sorted(found))
+            raise UserError(f"--iterations {wanted}: '{row}' has none of them; it has {there}")
+    return [pair for pair in pairs if pair.iteration is None or pair.iteration in keep[pair.row]]
+
+
 def row_name(root: Path) -> str:
     """Name of a run by its folder: that of the experiment where the folder is its ``visualization``."""
     root = root.resolve()

@@ -1,16 +1,16 @@
-"""Pictures inside a report: scaled-down, encoded, and ΔE maps on a fixed colour scale."""
+"""Pictures inside a report: scaled down, encoded, and ΔE maps on a fixed scale."""
 
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from basicsr.engine.errors import UserError
-from plugins.color_science import fast_delta_e00
 
-MAP_LIMIT = 20.0
+MAP_LIMIT = 10.0
 """ΔE00 at the bright end of the scale: the same in every report, so that maps can be compared."""
 
 MAP_COLORS = (
@@ -25,7 +25,50 @@ MAP_COLORS = (
     "#f7d13d",
     "#fcffa4",
 )
-_QUALITY = 84
+"""The scale from 0 to ``MAP_LIMIT``, evenly spaced: rising in lightness, so that it reads in grey as well."""
+
+SIDES = (1280, 960, 720, 480, 360, 280, 200, 140)
+"""Longer sides of pictures, in pixels, from which one is chosen by the number of pictures."""
+
+_QUALITY = 80
+_BYTES_A_PIXEL = 0.13
+"""Of a photograph at this quality and its share of a ΔE map, on the small side: an excess is corrected later."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Encoded pictures of a measured image.
+
+    Attributes:
+        picture: WebP, scaled down.
+        difference: WebP of the ΔE map of the same size; grey, 255 is ``MAP_LIMIT`` and more. Empty for a target.
+    """
+
+    picture: bytes
+    difference: bytes
+
+
+def side_for(pictures: int, limit: int) -> int:
+    """The largest of ``SIDES`` with which so many pictures of photographs take about ``limit`` bytes in a page."""
+    for side in SIDES:
+        if pictures * side * side * 2 / 3 * _BYTES_A_PIXEL * 4 / 3 <= limit:
+            return side
+    return SIDES[-1]
+
+
+def make_shot(pred: np.ndarray, difference: np.ndarray | None, side: int) -> Shot:
+    """Encode an image and its ΔE map.
+
+    Args:
+        pred: (H, W, 3) RGB, uint8 or uint16.
+        difference: (H, W) float32, ΔE00; None for a target.
+        side: Longer side of the pictures.
+
+    Raises:
+        UserError: If this OpenCV cannot write WebP.
+    """
+    codes = None if difference is None else difference_codes(difference, side)
+    return Shot(encode(thumbnail(pred, side)), b"" if codes is None else encode(codes))
 
 
 def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
@@ -34,23 +77,35 @@ def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
     return scaled if scaled.dtype == np.uint8 else np.rint(scaled / 257.0).astype(np.uint8)
 
 
-def difference_map(pred: np.ndarray, target: np.ndarray, side: int) -> np.ndarray:
-    """ΔE00 of two images, averaged and then coloured from 0 (dark) to ``MAP_LIMIT`` (bright): (h, w, 3) uint8."""
-    difference = _shrink(fast_delta_e00(pred, target), side)
-    codes = np.clip(difference * (255 / MAP_LIMIT), 0, 255).astype(np.uint8)
-    return np.asarray(_color_table()[codes])
+def difference_codes(difference: np.ndarray, side: int) -> np.ndarray:
+    """ΔE00, averaged, as (h, w) uint8 in which 255 stands for ``MAP_LIMIT`` and more. Colours are given in the page."""
+    return np.asarray(np.clip(np.rint(_shrink(difference, side) * (255 / MAP_LIMIT)), 0, 255).astype(np.uint8))
 
 
-def data_uri(image: np.ndarray, quality: int = _QUALITY) -> str:
-    """An RGB uint8 image as a WebP ``data:`` address.
+def encode(image: np.ndarray, quality: int = _QUALITY) -> bytes:
+    """An RGB or grey uint8 image as WebP.
 
     Raises:
         UserError: If this OpenCV cannot write WebP.
     """
-    done, data = cv2.imencode(".webp", np.ascontiguousarray(image[:, :, ::-1]), [cv2.IMWRITE_WEBP_QUALITY, quality])
+    order = np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image
+    done, data = cv2.imencode(".webp", order, [cv2.IMWRITE_WEBP_QUALITY, quality])
     if not done:
         raise UserError("the installed OpenCV cannot write WebP images: install opencv-python from PyPI")
-    return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+    return bytes(data.tobytes())
+
+
+def shrunk(encoded: bytes, side: int) -> bytes:
+    """An encoded picture made smaller; itself where it is small enough."""
+    image = np.asarray(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR))
+    if max(image.shape[:2]) <= side:
+        return encoded
+    return encode(_shrink(image, side)[:, :, ::-1])
+
+
+def as_text(encoded: bytes) -> str:
+    """Base64, as a ``data:`` address holds it."""
+    return base64.b64encode(encoded).decode("ascii")
 
 
 def _shrink(image: np.ndarray, side: int) -> np.ndarray:
@@ -60,10 +115,3 @@ def _shrink(image: np.ndarray, side: int) -> np.ndarray:
         return image
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def _color_table() -> np.ndarray:
-    anchors = np.array([[int(color[k : k + 2], 16) for k in (1, 3, 5)] for color in MAP_COLORS], np.float64)
-    position = np.linspace(0, len(anchors) - 1, 256)
-    channels = [np.interp(position, np.arange(len(anchors)), anchors[:, k]) for k in range(3)]
-    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)

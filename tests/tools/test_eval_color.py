@@ -74,3 +74,14 @@ def test_runs_as_a_script_from_another_folder(tmp_path: Path) -> None:
     )
     assert done.returncode == 1, done.stderr
     assert "| run @ 7 " in done.stdout
+
+
+def test_several_runs_by_name_and_iteration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = make_run(tmp_path / "base", {100: 0.7, 200: 0.75})
+    color = make_run(tmp_path / "color", {100: 0.8, 200: 0.95})
+    page = tmp_path / "report.html"
+    flags = ["--iterations", "100", "--html", str(page), "--worst", "0", "--quiet"]
+    assert main(["--run", f"old={base}", "--run", f"new={color}", *flags]) == 0
+    out = capsys.readouterr().out
+    assert "| old @ 100 " in out and "| new @ 100 " in out and "@ 200" not in out
+    assert '"label":"new @ 100"' in page.read_text(encoding="utf-8")

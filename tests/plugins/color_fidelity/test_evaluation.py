@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from basicsr.engine.errors import UserError
 from plugins.color_fidelity.evaluation import Evaluation, Pair, evaluate
-from plugins.color_fidelity.evaluation_files import folder_pairs, row_name, tree_pairs
+from plugins.color_fidelity.evaluation_files import at_iterations, folder_pairs, row_name, tree_pairs
 from plugins.color_fidelity.evaluation_rules import failures, parse_rule
 from plugins.color_fidelity.evaluation_stats import compare, finite_mean, summarise
 from plugins.color_fidelity.fidelity import FIGURES
@@ -236,3 +236,19 @@ class TestRules:
 def test_faded_helper_fades() -> None:
     image = target_image(0)
     assert cv2.absdiff(faded(image, 1.0), image).max() < 1e-6
+
+
+def test_checkpoints_are_chosen_by_iteration(tmp_path: Path) -> None:
+    pairs = tree_pairs("a", make_run(tmp_path / "a", {100: 0.7, 200: 0.8})) + tree_pairs(
+        "b", make_run(tmp_path / "b", {50: 0.7, 100: 0.8})
+    )
+    assert {(pair.row, pair.iteration) for pair in at_iterations(pairs, "last")} == {("a", 200), ("b", 100)}
+    assert {(pair.row, pair.iteration) for pair in at_iterations(pairs, "100,last")} == {
+        ("a", 100),
+        ("a", 200),
+        ("b", 100),
+    }
+    with pytest.raises(UserError, match="'a' has none of them; it has 100, 200"):
+        at_iterations(pairs, "50")
+    with pytest.raises(UserError, match="is not a list of iterations"):
+        at_iterations(pairs, "1e3")
