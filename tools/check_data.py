@@ -4,6 +4,13 @@
     python tools/check_data.py options/nafnet_fast.yml
     python tools/check_data.py --gt datasets/realestate/train/gt --lq datasets/realestate/train/lq --gt-size 256
 
+What was found out about a file is remembered (by path, size and time), so a check that was interrupted or killed goes
+on where it was, and a second one reads only what has changed: seconds instead of minutes. --recheck reads everything
+again, which also finds what a failing disk did to a file since.
+
+An option file is checked with all its data sets at once: pairs that are shared between training and another set are
+found by content, and a store (.store, or io_backend type mmap) is compared with its checksums and its source folder.
+
 Exit status: 0 without errors (warnings are no errors), 1 with errors, 2 if the call itself is wrong.
 """
 
@@ -12,15 +19,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "BasicSR"), str(ROOT)]
 
-from tqdm import tqdm  # noqa: E402
-
 from basicsr.data.check import ERROR, KINDS, DataSetToCheck, Report, check_data  # noqa: E402
+from basicsr.data.check_cache import VerdictCache, default_cache  # noqa: E402
+from basicsr.data.check_files import VERDICT_VERSION  # noqa: E402
+from basicsr.data.work_progress import WorkProgress, print_any_name  # noqa: E402
 from basicsr.engine.cli import positive, run_main, writing  # noqa: E402
 from basicsr.engine.errors import UserError  # noqa: E402
 from basicsr.engine.options_fill import absolute  # noqa: E402
@@ -38,6 +47,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--workers", type=positive, help="threads (default: all cores)")
     parser.add_argument("--show", type=int, default=20, help="findings shown of each kind (default 20)")
     parser.add_argument("--json", metavar="FILE", help="write all findings as JSON; - for standard output")
+    parser.add_argument("--cache", metavar="FILE", help=f"where verdicts are remembered (default {default_cache()})")
+    parser.add_argument("--no-cache", action="store_true", help="remember nothing, read all files")
+    parser.add_argument("--recheck", action="store_true", help="read all files again, whatever is remembered")
     return parser.parse_args()
 
 
@@ -77,7 +89,7 @@ def sets_of_options(opt: dict[str, Any]) -> list[DataSetToCheck]:
     return sets
 
 
-def show(report: Report, limit: int) -> None:
+def show(report: Report, limit: int, seconds: float) -> None:
     counts = report.counts()
     for kind in KINDS:
         found = [finding for finding in report.findings if finding.kind == kind]
@@ -85,7 +97,7 @@ def show(report: Report, limit: int) -> None:
             print(f"{finding.level}: {finding.path}: {finding.message}")
         if len(found) > limit:
             print(f"{found[0].level}: ... and {len(found) - limit} more of kind {kind}")
-    print(f"\n{report.images} files, {report.pairs} pairs")
+    print(f"\n{report.images} files, {report.pairs} pairs, {report.nbytes / 2**30:.2f} GiB{pace(report, seconds)}")
     width = max((len(kind) for kind in counts), default=0)
     for kind, (level, meaning) in KINDS.items():
         if counts[kind]:
@@ -95,20 +107,26 @@ def show(report: Report, limit: int) -> None:
     print("no problems found" if not report.findings else f"{errors} {ERROR}s, {warnings} warnings")
 
 
+def pace(report: Report, seconds: float) -> str:
+    """How fast files were read, and how many were not."""
+    read = report.images - report.remembered
+    text = f" in {seconds:.1f} s" + (f", {read / seconds:.1f} files a second" if read else "")
+    return text + (f" ({report.remembered} unchanged since an earlier check)" if report.remembered else "")
+
+
 def main() -> int:
+    print_any_name()
     args = parse_args()
     sets = sets_of(args)
-    with tqdm(desc="check", unit="img", dynamic_ncols=True, disable=None) as bar:
-
-        def progress(done: int, total: int, path: str) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        report = check_data(sets, args.workers, progress)
+    path = None if args.no_cache else Path(args.cache) if args.cache else default_cache()
+    start = time.monotonic()
+    with WorkProgress("check") as progress, VerdictCache(path, VERDICT_VERSION, args.recheck) as cache:
+        report = check_data(sets, args.workers, progress, cache)
+    seconds = time.monotonic() - start
     if args.json == "-":
         print(json.dumps(report.as_dict(), indent=1))
     else:
-        show(report, args.show)
+        show(report, args.show, seconds)
     if args.json and args.json != "-":
         with writing(args.json):
             Path(args.json).write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")

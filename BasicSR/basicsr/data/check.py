@@ -2,73 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from basicsr.data import data_util
+from basicsr.data.check_cache import VerdictCache, stamp_of
+from basicsr.data.check_files import ERROR, KINDS, VERDICT_VERSION, Facts, File, Finding, inspect_files, without
 from basicsr.data.image_source import backend_options, store_root
-from basicsr.data.image_store import ImageStore
+from basicsr.data.image_store import ImageStore, Progress
+from basicsr.data.image_store_index import BUILD_HINT, INDEX_NAME, PIXELS_NAME
 from basicsr.engine.errors import UserError
-from basicsr.engine.image_io import IMAGE_SUFFIXES, ImageHeader, read_bytes, verify_image
+from basicsr.engine.image_io import IMAGE_SUFFIXES, read_bytes
 from basicsr.utils.file_client import LmdbBackend
 
-ERROR, WARNING = "error", "warning"
-
-KINDS: dict[str, tuple[str, str]] = {
-    "folder": (ERROR, "folder, store or LMDB missing, empty or unusable"),
-    "empty-file": (ERROR, "file of 0 bytes"),
-    "not-an-image": (ERROR, "no image in spite of its name (text, html, unknown)"),
-    "damaged": (ERROR, "truncated or damaged image"),
-    "unsupported": (ERROR, "image of a kind or size that is not supported"),
-    "unreadable": (ERROR, "file cannot be read"),
-    "missing-partner": (ERROR, "one half of a pair is missing"),
-    "size-mismatch": (ERROR, "target is not scale times the input"),
-    "too-small": (ERROR, "smaller than the training crop"),
-    "stale-store": (ERROR, "store out of date or damaged"),
-    "bit-depth": (WARNING, "16 bit against 8 bit in a pair"),
-    "16-bit": (WARNING, "16 bit a channel (kept)"),
-    "grey": (WARNING, "grey (expanded to three channels)"),
-    "alpha": (WARNING, "alpha channel (dropped)"),
-    "cmyk": (WARNING, "CMYK (converted)"),
-    "exif-rotated": (WARNING, "EXIF orientation (applied)"),
-    "icc": (WARNING, "colour profile other than sRGB (converted)"),
-    "icc-unreadable": (WARNING, "colour profile that cannot be used (ignored)"),
-    "frames": (WARNING, "several frames or pages (the first is used)"),
-    "ignored": (WARNING, "in the folder, but not read: sub-folder or another kind of file"),
-    "duplicate": (WARNING, "same content under several names"),
-    "identical-pair": (WARNING, "input and target are the same file content"),
-    "shared-between-sets": (WARNING, "same content in a training and another set"),
-}
-"""Every kind of finding: its level and what it means."""
-
-_BY_MESSAGE = {"not an image": "not-an-image", "not supported": "unsupported"}
-
-Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was found.
-
-    Attributes:
-        kind: Key of ``KINDS``.
-        path: The file, or the data set.
-        message: What is wrong, with figures.
-    """
-
-    kind: str
-    path: str
-    message: str
-
-    @property
-    def level(self) -> str:
-        """``error`` or ``warning``."""
-        return KINDS[self.kind][0]
+__all__ = ["ERROR", "KINDS", "DataSetToCheck", "Finding", "Report", "check_data"]
 
 
 @dataclass(frozen=True)
@@ -105,12 +55,16 @@ class Report:
     """Everything found.
 
     Attributes:
-        images: Number of files read.
+        images: Number of files that were judged.
+        remembered: How many of these were not read, because an earlier verdict still holds.
+        nbytes: Size of the files.
         pairs: Number of pairs.
         findings: In the order of the files.
     """
 
     images: int = 0
+    remembered: int = 0
+    nbytes: int = 0
     pairs: int = 0
     findings: list[Finding] = field(default_factory=list)
 
@@ -126,43 +80,49 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         found = [{"level": finding.level, **asdict(finding)} for finding in self.findings]
-        return {"images": self.images, "pairs": self.pairs, "errors": self.errors, "findings": found}
+        counts = {"images": self.images, "remembered": self.remembered, "bytes": self.nbytes}
+        return {**counts, "pairs": self.pairs, "errors": self.errors, "findings": found}
 
 
 @dataclass(frozen=True)
-class _File:
-    path: str
-    read: Callable[[], bytes]
+class _Work:
+    """What listing and reading need beside the files."""
+
+    report: Report
+    cache: VerdictCache
+    workers: int | None
+    progress: Progress | None
 
 
-@dataclass(frozen=True)
-class _Facts:
-    path: str
-    header: ImageHeader | None
-    digest: str | None
-    findings: tuple[Finding, ...]
-
-
-def check_data(sets: Sequence[DataSetToCheck], workers: int | None = None, progress: Progress | None = None) -> Report:
+def check_data(
+    sets: Sequence[DataSetToCheck],
+    workers: int | None = None,
+    progress: Progress | None = None,
+    cache: VerdictCache | None = None,
+) -> Report:
     """Check data sets.
 
     Args:
         sets: What to check.
         workers: Threads; all cores where None.
-        progress: Called as ``progress(done, total, path)`` after each file.
+        progress: Called as ``progress(done, total, path)`` after each file that is read; first for the pixels of each
+            store, then for all files.
+        cache: Earlier verdicts, which are not reached again; takes the new ones.
 
     Returns:
         The report. Problems are findings, not exceptions.
     """
     report = Report()
-    listings = [(entry, _list_set(entry, report)) for entry in sets]
-    files: dict[str, _File] = {}
+    work = _Work(report, cache or VerdictCache(None, VERDICT_VERSION), workers, progress)
+    listings = [(entry, _list_set(entry, work)) for entry in sets]
+    files: dict[str, File] = {}
     for _, (pairs, singles) in listings:
         for file in [f for pair in pairs for f in pair] + singles:
             files.setdefault(file.path, file)
-    facts = _inspect(list(files.values()), workers, progress)
+    facts, report.remembered = inspect_files(list(files.values()), work.cache, workers, progress)
     report.images = len(facts)
     for fact in facts.values():
+        report.nbytes += fact.nbytes
         report.findings.extend(fact.findings)
     digests: dict[str, dict[str, str]] = {}
     for entry, (pairs, singles) in listings:
@@ -177,42 +137,11 @@ def check_data(sets: Sequence[DataSetToCheck], workers: int | None = None, progr
     return report
 
 
-def _inspect(files: list[_File], workers: int | None, progress: Progress | None) -> dict[str, _Facts]:
-    facts: dict[str, _Facts] = {}
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for done, fact in enumerate(pool.map(_inspect_one, files), start=1):
-            facts[fact.path] = fact
-            if progress is not None:
-                progress(done, len(files), fact.path)
-    return facts
-
-
-def _inspect_one(file: _File) -> _Facts:
-    try:
-        content = file.read()
-    except UserError as error:
-        return _Facts(file.path, None, None, (Finding("unreadable", file.path, _without(file.path, error)),))
-    kinds: list[str] = []
-    try:
-        header = verify_image(content, file.path, lambda kind, _: kinds.append(kind))
-    except UserError as error:
-        text = _without(file.path, error)
-        starts = (kind for start, kind in _BY_MESSAGE.items() if text.startswith(start))
-        kind = "empty-file" if not content else next(starts, "damaged")
-        return _Facts(file.path, None, None, (Finding(kind, file.path, text),))
-    detail = f"{header.format} {header.width}x{header.height}, mode {header.mode}, {header.bit_depth} bit"
-    found = tuple(Finding(kind, file.path, f"{KINDS[kind][1]}: {detail}") for kind in dict.fromkeys(kinds))
-    return _Facts(file.path, header, hashlib.blake2b(content, digest_size=16).hexdigest(), found)
-
-
-def _without(path: str, error: Exception) -> str:
-    return str(error).removeprefix(f"{path}: ")
-
-
-def _list_set(entry: DataSetToCheck, report: Report) -> tuple[list[tuple[_File, _File]], list[_File]]:
+def _list_set(entry: DataSetToCheck, work: _Work) -> tuple[list[tuple[File, File]], list[File]]:
     """Pairs and single files of a data set; problems go into the report."""
+    report = work.report
     roots = {key: root for key, root in (("lq", entry.lq), ("gt", entry.gt)) if root is not None}
-    files: dict[str, dict[str, _File]] = {}
+    files: dict[str, dict[str, File]] = {}
     try:
         kind = backend_options(entry.io_backend, roots, f"data set '{entry.name}'")["type"]
     except UserError as error:
@@ -220,9 +149,9 @@ def _list_set(entry: DataSetToCheck, report: Report) -> tuple[list[tuple[_File, 
         return [], []
     for key, root in roots.items():
         try:
-            files[key] = _list_root(root, kind, report)
+            files[key] = _list_root(root, kind, work)
         except UserError as error:
-            report.findings.append(Finding("folder", root, _without(root, error)))
+            report.findings.append(Finding("folder", root, without(root, error)))
             files[key] = {}
     if len(roots) == 1:
         return [], list(next(iter(files.values())).values())
@@ -238,9 +167,9 @@ def _list_set(entry: DataSetToCheck, report: Report) -> tuple[list[tuple[_File, 
 
 
 def _listed_pairs(
-    entry: DataSetToCheck, files: dict[str, dict[str, _File]], report: Report
-) -> tuple[list[tuple[_File, _File]], list[_File]]:
-    pairs: dict[str, tuple[_File, _File]] = {}
+    entry: DataSetToCheck, files: dict[str, dict[str, File]], report: Report
+) -> tuple[list[tuple[File, File]], list[File]]:
+    pairs: dict[str, tuple[File, File]] = {}
     folders, meta = [str(entry.lq), str(entry.gt)], str(entry.meta_info_file)
     try:
         listed = data_util.paired_paths_from_meta_info_file(folders, ["lq", "gt"], meta, entry.filename_tmpl)
@@ -264,31 +193,46 @@ def _listed_pairs(
     return list(pairs.values()), []
 
 
-def _disk_file(path: str) -> _File:
-    return _File(path, lambda: read_bytes(path))
+def _disk_file(path: str) -> File:
+    return File(path, lambda: read_bytes(path), path)
 
 
-def _list_root(root: str, kind: str, report: Report) -> dict[str, _File]:
+def _list_root(root: str, kind: str, work: _Work) -> dict[str, File]:
     if kind == "lmdb":
         backend = LmdbBackend(root)
         return {key: _lmdb_file(backend, root, key) for key in data_util.lmdb_keys(root)}
     if kind == "mmap":
-        folder = store_root(root)
-        store = ImageStore(folder)
-        for name in store.damaged():
-            report.findings.append(Finding("stale-store", folder, f"the pixels of {name} have a wrong checksum"))
-        try:
-            store.check_fresh()
-        except UserError as error:
-            report.findings.append(Finding("stale-store", folder, _without(folder, error)))
-        source = store.index.source_folder(folder)
-        if not source.is_dir():
-            return {}
-        return {name: _disk_file(str(source / name)) for name in store.names() if (source / name).is_file()}
+        return _list_store(store_root(root), work)
     names = data_util.list_images(root)
     others = sorted(name for name in set(os.listdir(root)) - set(names) if not name.startswith("."))
-    report.findings.extend(_ignored(os.path.join(root, name)) for name in others)
+    work.report.findings.extend(_ignored(os.path.join(root, name)) for name in others)
     return {name: _disk_file(os.path.join(root, name)) for name in names}
+
+
+def _list_store(folder: str, work: _Work) -> dict[str, File]:
+    """The files that a store was made from, after its pixels and freshness are checked."""
+    store = ImageStore(folder)
+    for name in _damaged(store, folder, work):
+        text = f"the pixels of {name} have a wrong checksum; make them anew: {BUILD_HINT} --repair SOURCE STORE"
+        work.report.findings.append(Finding("stale-store", folder, text))
+    try:
+        store.check_fresh()
+    except UserError as error:
+        work.report.findings.append(Finding("stale-store", folder, without(folder, error)))
+    source = store.index.source_folder(folder)
+    if not source.is_dir():
+        return {}
+    return {name: _disk_file(str(source / name)) for name in store.names() if (source / name).is_file()}
+
+
+def _damaged(store: ImageStore, folder: str, work: _Work) -> list[str]:
+    key, stamp = f"{folder}: pixels", stamp_of(store.folder / PIXELS_NAME, store.folder / INDEX_NAME)
+    known = work.cache.get(key, stamp)
+    if isinstance(known, list):
+        return [str(name) for name in known]
+    names = store.damaged(work.workers, work.progress)
+    work.cache.put(key, stamp, names)
+    return names
 
 
 def _ignored(path: str) -> Finding:
@@ -297,14 +241,14 @@ def _ignored(path: str) -> Finding:
     return Finding("ignored", path, f"its ending is none of {', '.join(IMAGE_SUFFIXES)}")
 
 
-def _lmdb_file(backend: LmdbBackend, root: str, key: str) -> _File:
-    return _File(f"{root}: key {key}", lambda: backend.get(key))
+def _lmdb_file(backend: LmdbBackend, root: str, key: str) -> File:
+    return File(f"{root}: key {key}", lambda: backend.get(key), os.path.join(root, "data.mdb"))
 
 
-def _check_pair(entry: DataSetToCheck, lq: _Facts, gt: _Facts) -> Iterable[Finding]:
-    if lq.header is None or gt.header is None:
+def _check_pair(entry: DataSetToCheck, lq: Facts, gt: Facts) -> Iterable[Finding]:
+    if lq.size is None or gt.size is None:
         return
-    lq_size, gt_size = (lq.header.height, lq.header.width), (gt.header.height, gt.header.width)
+    lq_size, gt_size = lq.size, gt.size
     over = [g - entry.scale * size for g, size in zip(gt_size, lq_size, strict=True)]
     allowed = 0 if entry.phase == "train" else entry.scale - 1
     if min(over) < 0 or max(over) > allowed:
@@ -312,8 +256,8 @@ def _check_pair(entry: DataSetToCheck, lq: _Facts, gt: _Facts) -> Iterable[Findi
         yield Finding("size-mismatch", gt.path, text + f"{lq_size[1]}x{lq_size[0]}")
     elif entry.phase == "train" and entry.gt_size and min(gt_size) < entry.gt_size and not entry.pad_small:
         yield Finding("too-small", gt.path, f"{gt_size[1]}x{gt_size[0]} is smaller than the crop of {entry.gt_size}")
-    if lq.header.bit_depth != gt.header.bit_depth:
-        text = f"input {lq.path} has {lq.header.bit_depth} bit, target {gt.header.bit_depth} bit a channel"
+    if lq.bit_depth != gt.bit_depth:
+        text = f"input {lq.path} has {lq.bit_depth} bit, target {gt.bit_depth} bit a channel"
         yield Finding("bit-depth", gt.path, text)
     if lq.digest == gt.digest:
         yield Finding("identical-pair", gt.path, f"the same content as {lq.path}")
