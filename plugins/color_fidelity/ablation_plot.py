@@ -48,7 +48,7 @@ def write_plots(results: Results, say: Say) -> list[Path]:
         say("no plot: matplotlib is not installed (pip install basicsr[color])")
         return []
     names = list(results.figures)
-    settings = {"svg.hashsalt": "ablation", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    settings: Any = {"svg.hashsalt": "ablation", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     with matplotlib.rc_context(settings):
         size = (_PANEL_SIZE[0] * len(PANELS), _PANEL_SIZE[1] * len(names) + 0.6)
         figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
