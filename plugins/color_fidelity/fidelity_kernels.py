@@ -1,4 +1,4 @@
-"""Compiled twin of the HSV figures in ``fidelity``: everything that is counted pixel by pixel, in one pass.
+"""Compiled twins of figures in ``fidelity``: what is counted pixel by pixel, in one pass, and the arithmetic of SSIM.
 
 Importing this module imports numba. The arithmetic of a pixel is that of the numpy functions in ``fidelity`` (single
 precision), sums are kept in double precision.
@@ -14,6 +14,7 @@ from numba import njit
 _F = np.float32
 _ZERO, _ONE, _SIXTY = _F(0), _F(1), _F(60)
 _GREEN, _BLUE, _HALF, _FULL = _F(120), _F(240), _F(180), _F(360)
+_TWO = _F(2)
 _WIDE, _NARROW = _F(60 / 255), _F(100 / 255)
 
 
@@ -23,6 +24,15 @@ def _jit(function: Any) -> Any:
         return njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # numba found no folder that it may write to
         return njit(nogil=True, error_model="numpy")(function)
+
+
+def _vector(function: Any) -> Any:
+    """:func:`_jit` for loops that may be reordered, so that they become vector instructions."""
+    flags = {"contract", "reassoc", "arcp", "nsz"}
+    try:
+        return njit(cache=True, nogil=True, error_model="numpy", fastmath=flags)(function)
+    except RuntimeError:
+        return njit(nogil=True, error_model="numpy", fastmath=flags)(function)
 
 
 def _inline(function: Any) -> Any:
@@ -97,3 +107,41 @@ def pixel_sums(
                 turn = abs(_hue(r1, g1, b1, high1, spread1) - _hue(r2, g2, b2, high2, spread2))
                 sums[10] += min(turn, _FULL - turn)
                 sums[11] += 1.0
+
+
+@_vector
+def moments(pred: Any, target: Any, shifts: Any, first: Any, second: Any, squares: Any, products: Any) -> None:
+    """What SSIM blurs: both images around their means, the sum of their squares, and their product.
+
+    Args:
+        pred: (n) uint8.
+        target: (n) uint8.
+        shifts: (2) float32, taken off the two images, so that single precision suffices for the variances.
+        first: (n) float32, filled with ``pred`` less its shift.
+        second: (n) float32, filled with ``target`` less its shift.
+        squares: (n) float32, filled with the sum of their squares.
+        products: (n) float32, filled with their product.
+    """
+    for i in range(first.shape[0]):
+        x, y = _F(pred[i]) - shifts[0], _F(target[i]) - shifts[1]
+        first[i] = x
+        second[i] = y
+        squares[i] = x * x + y * y
+        products[i] = x * y
+
+
+@_vector
+def similarity_sum(shifts: Any, first: Any, second: Any, squares: Any, products: Any, c1: Any, c2: Any) -> Any:
+    """Sum of SSIM over the blurred :func:`moments`, each (rows, n) float32; ``c1`` and ``c2`` are float32."""
+    total = 0.0
+    for row in range(first.shape[0]):
+        line = _ZERO
+        for i in range(first.shape[1]):
+            x, y = first[row, i], second[row, i]
+            covariance = products[row, i] - x * y
+            variances = squares[row, i] - (x * x + y * y)
+            x, y = x + shifts[0], y + shifts[1]
+            top = (_TWO * x * y + c1) * (_TWO * covariance + c2)
+            line += top / ((x * x + y * y + c1) * (variances + c2))
+        total += line
+    return total

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from basicsr.engine.errors import UserError
 
@@ -65,7 +67,7 @@ def make_shot(pred: np.ndarray, difference: np.ndarray | None, side: int) -> Sho
         side: Longer side of the pictures.
 
     Raises:
-        UserError: If this OpenCV cannot write WebP.
+        UserError: If this Pillow cannot write WebP.
     """
     codes = None if difference is None else difference_codes(difference, side)
     return Shot(encode(thumbnail(pred, side)), b"" if codes is None else encode(codes))
@@ -86,13 +88,15 @@ def encode(image: np.ndarray, quality: int = _QUALITY) -> bytes:
     """An RGB or grey uint8 image as WebP.
 
     Raises:
-        UserError: If this OpenCV cannot write WebP.
+        UserError: If this Pillow cannot write WebP.
     """
-    order = np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image
-    done, data = cv2.imencode(".webp", order, [cv2.IMWRITE_WEBP_QUALITY, quality])
-    if not done:
-        raise UserError("the installed OpenCV cannot write WebP images: install opencv-python from PyPI")
-    return bytes(data.tobytes())
+    buffer = io.BytesIO()
+    try:
+        # Method 2 takes half the time of the usual one for pictures that are a twentieth larger.
+        Image.fromarray(image).save(buffer, "WEBP", quality=quality, method=2)
+    except (KeyError, OSError) as error:
+        raise UserError("the installed Pillow cannot write WebP images: install pillow from PyPI") from error
+    return buffer.getvalue()
 
 
 def shrunk(encoded: bytes, side: int) -> bytes:
@@ -100,7 +104,7 @@ def shrunk(encoded: bytes, side: int) -> bytes:
     image = np.asarray(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR))
     if max(image.shape[:2]) <= side:
         return encoded
-    return encode(_shrink(image, side)[:, :, ::-1])
+    return encode(np.ascontiguousarray(_shrink(image, side)[:, :, ::-1]))
 
 
 def as_text(encoded: bytes) -> str:
