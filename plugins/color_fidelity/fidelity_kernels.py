@@ -133,7 +133,7 @@ def moments(pred: Any, target: Any, shifts: Any, first: Any, second: Any, square
 @_vector
 def similarity_sum(shifts: Any, first: Any, second: Any, squares: Any, products: Any, c1: Any, c2: Any) -> Any:
     """Sum of SSIM over the blurred :func:`moments`, each (rows, n) float32; ``c1`` and ``c2`` are float32."""
-    total = 0.0
+    total: Any = 0.0
     for row in range(first.shape[0]):
         line = _ZERO
         for i in range(first.shape[1]):
