@@ -16,6 +16,7 @@ from basicsr.engine.option_types import (
     describe,
     did_you_mean,
     expected,
+    nearest,
 )
 from basicsr.engine.options_schema import SECTIONS, TopOptions
 from basicsr.engine.options_yaml import Entry, Place, Problem
@@ -73,6 +74,7 @@ class Checker:
         self.root = root
         self.warn_unknown = warn_unknown
         self.report = Report()
+        self._misspelt: set[str] = set()
 
     def error(self, place: Place, key: str, message: str) -> None:
         self.report.errors.append(Problem(place, key, message))
@@ -92,6 +94,22 @@ class Checker:
             self.warn(entry.place, key, message)
         else:
             self.error(entry.place, key, message)
+            self.misspelt(key, candidates)
+
+    def misspelt(self, key: str, candidates: Iterable[str]) -> None:
+        """Note which key a reported one was probably meant to be: that one is then not missing as well."""
+        section, dot, name = key.rpartition(".")
+        self._misspelt.update(f"{section}{dot}{meant}" for meant in nearest(name, candidates))
+
+    def drop_repeated(self) -> None:
+        """Take out the errors that only say again that a misspelt key is missing."""
+
+        def repeated(problem: Problem) -> bool:
+            key = problem.key
+            meant = any(key == other or key.startswith(f"{other}.") for other in self._misspelt)
+            return meant and problem.message.startswith("missing")
+
+        self.report.errors = [problem for problem in self.report.errors if not repeated(problem)]
 
     @staticmethod
     def _elsewhere(name: str, key: str) -> str:

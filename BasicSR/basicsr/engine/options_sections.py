@@ -63,6 +63,7 @@ def check_options(
     values = _Sections(checker, top, is_train).check()
     checker.report.values = values
     check_rules(checker, top, values, is_train)
+    checker.drop_repeated()
     if paths:
         check_paths(checker, top, values, is_train, auto_resume)
     if any("unknown key" in problem.message for problem in checker.report.errors):
@@ -264,6 +265,7 @@ class _Sections:
             return
         advice = "use 'train' for the training set" if name.startswith("train") else "use 'val', 'val_2', 'val_xyz'"
         self.checker.error(place, key, f"a training run has one 'train' and any number of 'val...' sets; {advice}")
+        self.checker.misspelt(key, ["train"])
 
 
 def accepted_losses(model: Any) -> frozenset[str] | None:
