@@ -1,5 +1,7 @@
 """Sheets: what rows, overlays and settings become."""
 
+import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from basicsr.engine.errors import UserError
 from basicsr.engine.options_merge import load_options
 from basicsr.engine.options_sections import check_options
 from plugins.color_fidelity.ablation import check_run, load_sheet, resolved_text
-from plugins.color_fidelity.ablation_options import as_yaml, option_changes
+from plugins.color_fidelity.ablation_options import Settings, as_yaml, option_changes, read_settings
 from tests.plugins.color_fidelity.ablation_kit import ROOT, ROWS, make_sheet, tiny_sheet
 
 SHEET = ROOT / "options" / "ablation"
@@ -157,3 +159,13 @@ def test_yaml_of_options_is_read_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "options.yml"
     path.write_text(as_yaml(options), encoding="utf-8")
     assert load_options(path).root.plain() == options
+
+
+def test_the_page_names_every_row_and_its_example_is_legal() -> None:
+    text = (ROOT / "docs" / "color_ablation.md").read_text(encoding="utf-8")
+    for path in FILES:
+        assert f"`{path.stem}`" in text, path.stem
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    settings = read_settings(yaml.safe_load(example)["ablation"], "the page")
+    assert set(settings.sets) == {"test", "stress"}
+    assert all(f"{field.name}:" in example for field in dataclasses.fields(Settings))
