@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import logging
 import math
+import weakref
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from basicsr.models.sr_model import SRModel
 
 logger = logging.getLogger("basicsr")
+
+# Loaders whose processes stay between validations (persistent_workers), by the whole set's loader; they go with it.
+_KEPT: weakref.WeakKeyDictionary[Any, dict[tuple[int, int, int], Any]] = weakref.WeakKeyDictionary()
 
 
 @dataclass
@@ -205,11 +209,22 @@ def shard(loader: Any, rank: int, world: int, workers: int = 0) -> Any:
         workers: How many processes read the images, if the loader has fewer (``val.num_worker``).
 
     Returns:
-        A loader; the given one where nothing changes.
+        A loader; the given one where nothing changes. With ``persistent_workers`` in the set's options the same one
+        is returned each time, with its processes.
     """
     workers = max(workers, getattr(loader, "num_workers", 0))
     if world == 1 and workers == 0:
         return loader
+    if workers == 0 or not getattr(loader.dataset, "opt", {}).get("persistent_workers"):
+        return _share(loader, rank, world, workers, persistent=False)
+    kept = _KEPT.setdefault(loader, {})
+    key = (rank, world, workers)
+    if key not in kept:
+        kept[key] = _share(loader, rank, world, workers, persistent=True)
+    return kept[key]
+
+
+def _share(loader: Any, rank: int, world: int, workers: int, persistent: bool) -> DataLoader[Any]:
     dataset = Subset(loader.dataset, range(rank, len(loader.dataset), world)) if world > 1 else loader.dataset
     return DataLoader(
         GuardedDataset(dataset),
@@ -217,6 +232,7 @@ def shard(loader: Any, rank: int, world: int, workers: int = 0) -> Any:
         shuffle=False,
         num_workers=workers,
         pin_memory=loader.pin_memory,
+        persistent_workers=persistent,
         collate_fn=GuardedCollate(loader.collate_fn),
         worker_init_fn=partial(start_loader_process, then=loader.worker_init_fn) if workers else None,
     )
