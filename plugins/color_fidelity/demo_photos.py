@@ -7,6 +7,7 @@ all regions of a photograph stay in its split.
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from plugins.color_science import apply_to_arrays, chroma, chroma_vector
 
 SPLITS = ("train", "val", "val_color", "test", "stress")
 """``test`` are held-out photographs of every kind, ``stress`` held-out ones with much strong colour."""
+FEWEST_PHOTOS = 12
+"""So many photos of one's own are needed for the five splits."""
 
 
 @dataclass(frozen=True)
@@ -148,22 +151,39 @@ def folder_photos(folder: Path, size: int, seed: int, plan: SplitPlan) -> list[P
         seed: Decides which photo goes where.
         plan: The shares.
 
+    A photo that cannot be read is named in the log and left out; the names of the others do not depend on it.
+
     Raises:
-        UserError: There is no such folder, it holds too few photos, or one cannot be read.
+        UserError: There is no such folder, or it holds too few photos that can be read.
     """
     if not folder.is_dir():
         raise UserError(f"--photos {folder}: there is no such folder. Give a folder of .jpg, .png or .tif photos.")
     files = sorted(path for path in folder.rglob("*") if path.is_file() and is_image_file(path.name))
-    if len(files) < 12:
-        raise UserError(f"--photos {folder}: {len(files)} photos found; the five splits need at least 12.")
-    pixels = [fit(_read8(path), size) for path in files]
-    splits = divide([colorfulness(image) for image in pixels], seed, plan)
-    names = [f"{index:04d}-{path.stem}" for index, path in enumerate(files)]
+    named = [(f"{index:04d}-{path.stem}", path) for index, path in enumerate(files)]
+    read = [(name, path, pixels) for name, path in named if (pixels := _readable(path, size)) is not None]
+    bad = len(files) - len(read)
+    if bad:
+        logging.getLogger("basicsr").warning("--photos %s: %d of %d photos were skipped.", folder, bad, len(files))
+    if len(read) < FEWEST_PHOTOS:
+        without = f", of which {bad} cannot be read" if bad else ""
+        raise UserError(
+            f"--photos {folder}: {len(files)} photos found{without}; the five splits need at least {FEWEST_PHOTOS}."
+        )
+    splits = divide([colorfulness(pixels) for _, _, pixels in read], seed, plan)
     return [
-        Photo(name, split, str(path), "", image)
-        for name, split, path, image in zip(names, splits, files, pixels, strict=True)
+        Photo(name, split, str(path), "", pixels)
+        for (name, path, pixels), split in zip(read, splits, strict=True)
         if split
     ]
+
+
+def _readable(path: Path, size: int) -> np.ndarray | None:
+    """The photo, shrunk; None, and a warning that names it, if it cannot be read."""
+    try:
+        return fit(_read8(path), size)
+    except UserError as error:
+        logging.getLogger("basicsr").warning("skipped: %s", error)
+        return None
 
 
 def divide(scores: Sequence[float], seed: int, plan: SplitPlan) -> list[str]:
