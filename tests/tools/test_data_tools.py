@@ -198,6 +198,35 @@ def test_build_image_store_command(tmp_path: Path) -> None:
     assert run("build_image_store.py").returncode == 2
 
 
+def test_store_command_verifies_repairs_and_sums_up(tmp_path: Path) -> None:
+    save_pair(tmp_path, "a.png", 0)
+    save_pair(tmp_path, "b.png", 1)
+    gt = str(tmp_path / "gt")
+    assert "2 images, 0.00 GiB written in" in run("build_image_store.py", gt).stdout
+    with open(f"{gt}.store/images.bin", "r+b") as pixels:
+        pixels.write(b"\x01\x02\x03")
+    for arguments in (["--verify", gt + ".store"], [gt, "--verify"]):
+        result = run("build_image_store.py", *arguments)
+        assert result.returncode == 1 and "a.png: damaged" in result.stdout and "b.png" not in result.stdout
+    result = run("build_image_store.py", gt, "--repair", "--verify")
+    assert result.returncode == 0 and "1 images written, 1 unchanged" in result.stdout
+    (tmp_path / "lq.store").mkdir()
+    assert run("build_image_store.py", str(tmp_path / "lq.store")).returncode == 2  # a store is no source
+    assert "no finished image store" in run("build_image_store.py", "--verify", str(tmp_path / "lq.store")).stderr
+
+
+def test_second_check_reads_nothing(tmp_path: Path, cache: Path) -> None:
+    save_pair(tmp_path, "a.png", 0)
+    arguments = ["check_data.py", "--gt", str(tmp_path / "gt"), "--lq", str(tmp_path / "lq")]
+    assert "unchanged" not in run(*arguments).stdout
+    assert (cache / "basicsr" / "check_data.jsonl").is_file()
+    assert "(2 unchanged since an earlier check)" in run(*arguments).stdout
+    assert "unchanged" not in run(*arguments, "--recheck").stdout
+    assert "unchanged" not in run(*arguments, "--no-cache").stdout
+    assert "unchanged" not in run(*arguments, "--cache", str(tmp_path / "mine.jsonl")).stdout
+    assert (tmp_path / "mine.jsonl").is_file()
+
+
 def test_what_is_in_the_folder_but_not_read_is_named(tmp_path: Path) -> None:
     gt, _ = save_pair(tmp_path, "a.png", 1)
     Image.fromarray(photo(2)).save(gt.with_name("b.gif"))
