@@ -13,6 +13,7 @@ from basicsr.engine.errors import UserError
 from basicsr.engine.loss_set import LossSet
 from basicsr.models.sr_model import PERCEPTUAL, PIXEL, SRModel
 from basicsr.utils.registry import MODEL_REGISTRY
+from plugins.color_fidelity.report_validation import ColorValidation
 
 
 @MODEL_REGISTRY.register()
@@ -36,6 +37,7 @@ class ImageRestorationModel(SRModel):
 
     default_grad_clip: ClassVar[float] = 0.01
     default_save_gt: ClassVar[bool] = True
+    validation_type = ColorValidation
 
     def init_losses(self) -> None:
         """Build the losses."""

@@ -84,6 +84,14 @@ def difference_codes(difference: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(np.clip(np.rint(_shrink(difference, side) * (255 / MAP_LIMIT)), 0, 255).astype(np.uint8))
 
 
+def colored(codes: np.ndarray) -> np.ndarray:
+    """:func:`difference_codes` in the colours of the scale, (h, w, 3) uint8 RGB."""
+    anchors = np.array([[int(color[k : k + 2], 16) for k in (1, 3, 5)] for color in MAP_COLORS], np.float64)
+    place = np.linspace(0, len(anchors) - 1, 256)
+    table = np.stack([np.interp(place, np.arange(len(anchors)), anchors[:, k]) for k in range(3)], axis=1)
+    return np.asarray(np.rint(table).astype(np.uint8)[codes])
+
+
 def encode(image: np.ndarray, quality: int = _QUALITY) -> bytes:
     """An RGB or grey uint8 image as WebP.
 

@@ -56,6 +56,7 @@ class SRModel(BaseModel):
     """Gradient norm to clip to where the options say nothing; 0 is off."""
     default_save_gt: ClassVar[bool] = False
     """Whether validation writes the target beside the output where ``val.save_gt`` says nothing."""
+    validation_type: ClassVar[type[Validation]] = Validation
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
@@ -327,7 +328,7 @@ class SRModel(BaseModel):
         """
         if self._train_step is not None:
             self._train_step.guard.flush()
-        Validation(self, dataloader, current_iter, tb_logger, save_img).run()
+        self.validation_type(self, dataloader, current_iter, tb_logger, save_img).run()
 
     def take_validation(
         self, dataset_name: str, results: Mapping[str, SetResult], current_iter: int, tb_logger: Any
