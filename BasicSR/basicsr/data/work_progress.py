@@ -6,10 +6,14 @@ import datetime
 import io
 import sys
 import time
+from collections import deque
 from types import TracebackType
 from typing import TextIO
 
 from tqdm import tqdm
+
+_MARKS = 6
+"""The speed is taken over so many lines."""
 
 
 class WorkProgress:
@@ -30,6 +34,7 @@ class WorkProgress:
         self._bar: tqdm | None = None
         self._done, self._total = 0, -1
         self._first, self._next = 0, 0.0
+        self._marks: deque[tuple[float, int]] = deque(maxlen=_MARKS)
         self._start = self._last = time.monotonic()  # a phase begins where the one before it ended
 
     def __enter__(self) -> WorkProgress:
@@ -61,6 +66,7 @@ class WorkProgress:
     def _begin(self, done: int, total: int) -> None:
         self.close()
         self._start = self._last
+        self._marks = deque([(self._start, done - 1)], maxlen=_MARKS)
         self._first, self._total, self._next = done - 1, total, self._start + self._every
 
     def _draw(self, done: int) -> None:
@@ -77,8 +83,9 @@ class WorkProgress:
         self._bar.update(done - self._bar.n)
 
     def _line(self, done: int, total: int, now: float, name: str) -> str:
-        seconds = max(now - self._start, 1e-6)
-        speed = (done - self._first) / seconds
+        then, before = self._marks[0]
+        self._marks.append((now, done))
+        speed = (done - before) / max(now - then, 1e-6)  # of late: other jobs come and go
         left = datetime.timedelta(seconds=round((total - done) / max(speed, 1e-9)))
         return f"{self._label}: {done}/{total} ({done / total:.0%}), {speed:.1f} img/s, {left} left, {name}"
 
