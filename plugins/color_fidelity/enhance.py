@@ -1,116 +1,95 @@
-"""Photo enhancement: a trained network over a photo or a folder of photos."""
+"""Photo enhancement: a trained network over photos, of which some are read and written while one is computed."""
 
+from __future__ import annotations
+
+import errno
+import struct
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
-from PIL import Image
 
 from basicsr.engine.errors import UserError
-from basicsr.engine.image_io import is_image_file
-from plugins.color_fidelity.enhance_files import OUTPUT_SUFFIXES, Photo, read_photo, write_photo
+from plugins.color_fidelity.enhance_files import Photo, read_photo, write_photo, write_sheet
+from plugins.color_fidelity.enhance_plan import Job
+from plugins.color_fidelity.enhance_record import OutputRecord
 from plugins.color_fidelity.enhance_run import Runner
+from plugins.color_fidelity.enhance_stop import Cancelled, StopSignal
 
-SHEET_WIDTH = 1600
-COMPARE_ENDING = "_compare"
-_FORMATS = {ending: ending.replace("jpeg", "jpg").replace("tiff", "tif") for ending in OUTPUT_SUFFIXES}
+READ_AHEAD = 2
+"""Photos that are read, or wait to be, while one is computed; as many may wait to be written."""
 
-
-@dataclass(frozen=True)
-class Job:
-    """One photo to enhance, and where to.
-
-    Attributes:
-        source: The photo.
-        target: The file to write.
-        label: Beginning of the name of its before/after sheet; None: the target's name without its ending.
-    """
-
-    source: Path
-    target: Path
-    label: str | None = None
-
-    @property
-    def sheet(self) -> Path:
-        """Where the before/after sheet goes."""
-        return self.target.with_name(f"{self.label or self.target.stem}{COMPARE_ENDING}.jpg")
+FRAMES_WARNING = "only the first of its frames"
+# What libraries raise about one photo. A bad photo is reported and the others go on.
+_PHOTO_ERRORS = (
+    OSError, ValueError, TypeError, ArithmeticError, LookupError, SyntaxError, MemoryError, RuntimeError, struct.error,
+    cv2.error,
+)  # fmt: skip
+_NO_MORE_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: the photo's size and the time it took, or why it was not done."""
+    """What became of a job.
+
+    Attributes:
+        job: The job.
+        status: Done, skipped because its output is there, or failed.
+        message: The size, or why it was not done.
+        seconds: Time spent on it by stage: ``read``, ``compute``, ``write``.
+        megapixels: Size of what the network computed.
+        warning: Something about a photo that was done.
+        fatal: Whether no further photo can be written.
+    """
 
     job: Job
     status: Literal["done", "skipped", "failed"]
     message: str
-    seconds: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+    megapixels: float = 0.0
+    warning: str | None = None
+    fatal: bool = False
 
 
-def plan_jobs(source: Path, output: Path, recursive: bool = False, suffix: str | None = None) -> list[Job]:
-    """List the photos and the files to write.
+@dataclass(frozen=True)
+class Plan:
+    """How a folder is worked through.
 
-    Args:
-        source: A photo, or a folder of photos.
-        output: For a folder: a folder. For a photo: a folder, or a file if it ends like an image.
-        recursive: Also take photos in sub-folders; the output has the same ones.
-        suffix: Ending of the output files, such as ``.png``; None keeps jpg, png and tiff, and makes png of the rest.
-
-    Raises:
-        UserError: There is nothing to do, the output is of the wrong kind, an output would overwrite its source, or
-            two would be the same file.
+    Attributes:
+        overwrite: Do photos again whose output exists.
+        force: Do photos again whose output was made by other weights, settings or an unknown hand.
+        compare: Also write a sheet with the photo before and after, side by side.
+        max_side: Photos with a longer side are scaled down to it first; None leaves every size.
+        record: The output folder's record; None keeps none.
+        overlap: Read and write in threads while the network computes; False does one after the other.
+        stop: Told of Ctrl-C; None lets it interrupt anywhere.
     """
-    if suffix is not None and suffix not in OUTPUT_SUFFIXES:
-        raise UserError(f"format '{suffix}': use one of {', '.join(OUTPUT_SUFFIXES)}")
-    _check_output(source, output, suffix)
-    if source.is_dir():
-        found = sorted(path for path in source.glob("**/*" if recursive else "*") if is_image_file(path.name))
-        jobs = [Job(path, _renamed(output / path.relative_to(source), suffix)) for path in found if path.is_file()]
-    elif source.is_file():
-        is_file = output.suffix.lower() in OUTPUT_SUFFIXES and not output.is_dir()
-        jobs = [Job(source, output if is_file else _renamed(output / source.name, suffix))]
-    else:
-        raise UserError(f"{source}: no such photo or folder")
-    if not jobs:
-        raise UserError(f"{source}: no images in it{'' if recursive else ' (sub-folders are taken with --recursive)'}")
-    _refuse_collisions(jobs)
-    stems = Counter(job.target.with_suffix("") for job in jobs)
-    return [job if stems[job.target.with_suffix("")] == 1 else replace(job, label=job.target.name) for job in jobs]
 
+    overwrite: bool = False
+    force: bool = False
+    compare: bool = False
+    max_side: int | None = None
+    record: OutputRecord | None = None
+    overlap: bool = True
+    stop: StopSignal | None = None
 
-def _check_output(source: Path, output: Path, suffix: str | None) -> None:
-    """Raise ``UserError`` where the output can be neither the folder nor the file that it has to be."""
-    ending = output.suffix.lower()
-    if output.is_dir():
-        return
-    if source.is_dir():
-        if output.exists():
-            raise UserError(f"{output}: a file; the photos of a folder need a folder to go to")
-    elif ending in OUTPUT_SUFFIXES:
-        if suffix is not None and _FORMATS[suffix] != _FORMATS[ending]:
-            raise UserError(f"{output}: its ending says another format than {suffix}; give one of them, or a folder")
-    elif ending in Image.registered_extensions():
-        raise UserError(f"{output}: cannot write '{ending}' files; use {', '.join(OUTPUT_SUFFIXES)} or a folder")
-
-
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    owners: dict[Path, Path] = {}
-    for job in jobs:
-        if job.target.resolve() == job.source.resolve():
-            raise UserError(f"{job.source}: the output would overwrite it; choose another folder with -o")
-        other = owners.setdefault(job.target, job.source)
-        if other != job.source:
-            raise UserError(f"{other} and {job.source} would both become {job.target}; rename one")
-
-
-def _renamed(target: Path, suffix: str | None) -> Path:
-    if suffix is None and target.suffix.lower() in OUTPUT_SUFFIXES:
-        return target
-    return target.with_suffix(suffix or ".png")
+    def reason_to_skip(self, job: Job) -> str | None:
+        """Why a job needs no work, if so."""
+        if self.overwrite or not job.target.exists() or (self.compare and not job.sheet.exists()):
+            return None
+        state = "made" if self.record is None else self.record.state(job)
+        if state == "source changed" or (self.force and state != "made"):
+            return None
+        again = "--force or --overwrite does it again" if state == "unknown" else "--overwrite does it again"
+        origin = ", not made by a recorded run" if state == "unknown" else ""
+        return f"{job.target} exists{origin} ({again})"
 
 
 def enhance_photo(photo: Photo, run: Runner) -> Photo:
@@ -123,65 +102,154 @@ def enhance_photo(photo: Photo, run: Runner) -> Photo:
     Raises:
         UserError: The network's result is not finite.
     """
+    return photo.with_pixels(enhanced_pixels(photo, run))
+
+
+def enhanced_pixels(photo: Photo, run: Runner) -> np.ndarray:
+    """The network's result for a photo: (H, W, 3) float32, not clipped. Raises what :func:`enhance_photo` raises."""
     pixels = torch.from_numpy(photo.as_float()).permute(2, 0, 1).unsqueeze(0).contiguous()
     output = run(pixels)
     if not torch.isfinite(output).all():
         hint = "use --precision fp32" if run.precision != "fp32" else "the checkpoint is of a run that diverged"
         raise UserError(f"the network's output holds NaN or infinite values; {hint}")
-    return photo.with_pixels(output[0].permute(1, 2, 0).numpy())
+    return output[0].permute(1, 2, 0).numpy()
 
 
-def enhance_all(
-    jobs: Sequence[Job],
-    run: Runner,
-    overwrite: bool = False,
-    compare: bool = False,
-    clock: Callable[[], float] | None = None,
-) -> Iterator[Outcome]:
+def enhance_all(jobs: Sequence[Job], run: Runner, plan: Plan | None = None) -> Iterator[Outcome]:
     """Enhance photo after photo; one that cannot be read or written is reported and the rest go on.
+
+    While the network computes a photo, the next ones are read and the last ones written, in a thread each. At most
+    ``READ_AHEAD`` photos wait on either side, so the memory needed does not depend on the number of jobs.
 
     Args:
         jobs: What to do.
         run: The network for images of any size.
-        overwrite: Whether to do photos again whose output exists.
-        compare: Also write a sheet with the photo before and after, side by side.
-        clock: Seconds; for tests.
+        plan: How.
 
     Yields:
-        One outcome a job, in order.
+        One outcome a job, in order, when its file is complete. After a signal: those of the photos that were computed.
+
+    Raises:
+        UserError: The disk takes no more files; raised after the outcomes of what was under way.
     """
-    clock = clock or time.monotonic
-    for job in jobs:
-        if not overwrite and job.target.exists() and (not compare or job.sheet.exists()):
-            yield Outcome(job, "skipped", f"{job.target} exists (--overwrite does it again)")
-            continue
-        start = clock()
+    plan = plan or Plan()
+    waiting: deque[Future[Outcome | None]] = deque()
+    fatal: Outcome | None = None
+    with _Stages(plan, run) as stages:
+        for item in stages.read(jobs):
+            waiting.append(stages.work(item))
+            while waiting and (waiting[0].done() or len(waiting) > READ_AHEAD):
+                outcome = waiting.popleft().result()
+                if outcome is not None:
+                    fatal = outcome if outcome.fatal else fatal
+                    yield outcome
+            if fatal is not None or (plan.stop is not None and plan.stop.signum is not None):
+                break
+        for future in waiting:
+            outcome = future.result()
+            if outcome is not None:
+                yield outcome
+    if fatal is not None:
+        raise UserError(f"stopped, as no further photo could be written: {fatal.message}")
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A job on its way: its photo once read, or its outcome where there is nothing to compute."""
+
+    job: Job
+    photo: Photo | None = None
+    outcome: Outcome | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class _Stages:
+    """The three stages; reading and writing have a thread each, or run in place."""
+
+    def __init__(self, plan: Plan, run: Runner) -> None:
+        self.plan = plan
+        self.run = run
+        self._reader = ThreadPoolExecutor(1, "enhance-read")
+        self._writer = ThreadPoolExecutor(1, "enhance-write")
+
+    def __enter__(self) -> _Stages:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._reader.shutdown(cancel_futures=True)
+        self._writer.shutdown()
+
+    def read(self, jobs: Sequence[Job]) -> Iterator[_Item]:
+        if not self.plan.overlap:
+            yield from map(self._read, jobs)
+            return
+        ahead: deque[Future[_Item]] = deque()
+        for job in jobs:
+            ahead.append(self._reader.submit(self._read, job))
+            if len(ahead) > READ_AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+    def _read(self, job: Job) -> _Item:
+        start = time.perf_counter()
+        if job.obstacle is not None:
+            return _Item(job, outcome=Outcome(job, "failed", job.obstacle))
         try:
-            before = read_photo(job.source)
-            after = enhance_photo(before, run)
-            write_photo(job.target, after)
-            if compare:
-                write_sheet(job.sheet, before, after)
-        except UserError as error:
-            text = str(error)
-            yield Outcome(job, "failed", text if str(job.source) in text else f"{job.source}: {text}", clock() - start)
-            continue
+            reason = self.plan.reason_to_skip(job)
+            if reason is not None:
+                return _Item(job, outcome=Outcome(job, "skipped", reason))
+            photo = read_photo(job.source).scaled_down(self.plan.max_side)
+        except _PHOTO_ERRORS as error:
+            return _Item(job, outcome=_failure(job, error, {"read": time.perf_counter() - start}))
+        return _Item(job, photo, seconds={"read": time.perf_counter() - start})
+
+    def work(self, item: _Item) -> Future[Outcome | None]:
+        """Compute a photo here and now, and hand it to the writer. None comes out for one that was cancelled."""
+        if item.photo is None or item.outcome is not None:
+            return _finished(item.outcome)
+        start = time.perf_counter()
+        try:
+            with self.plan.stop.computing() if self.plan.stop is not None else nullcontext():
+                pixels = enhanced_pixels(item.photo, self.run)
+        except Cancelled:
+            return _finished(None)
+        except _PHOTO_ERRORS as error:
+            return _finished(_failure(item.job, error, {**item.seconds, "compute": time.perf_counter() - start}))
+        item = replace(item, seconds={**item.seconds, "compute": time.perf_counter() - start})
+        if not self.plan.overlap:
+            return _finished(self._write(item, pixels))
+        return self._writer.submit(self._write, item, pixels)
+
+    def _write(self, item: _Item, pixels: np.ndarray) -> Outcome:
+        start = time.perf_counter()
+        before = item.photo
+        if before is None:
+            raise ValueError("an item without a photo was sent to be written")
+        try:
+            after = before.with_pixels(pixels)
+            write_photo(item.job.target, after)
+            if self.plan.compare:
+                write_sheet(item.job.sheet, before, after)
+            if self.plan.record is not None:
+                self.plan.record.add(item.job)
+        except _PHOTO_ERRORS as error:
+            return _failure(item.job, error, {**item.seconds, "write": time.perf_counter() - start})
         height, width = after.rgb.shape[:2]
-        yield Outcome(job, "done", f"{width}x{height}", clock() - start)
+        seconds = {**item.seconds, "write": time.perf_counter() - start}
+        warning = FRAMES_WARNING if before.several_frames else None
+        return Outcome(item.job, "done", f"{width}x{height}", seconds, height * width / 1e6, warning)
 
 
-def write_sheet(path: Path, before: Photo, after: Photo) -> None:
-    """Write a JPEG with two versions of a photo side by side, each at most 1,600 pixels wide, with a white gap."""
-    images = [_small(photo.rgb) for photo in (before, after)]
-    gap = np.full((images[0].shape[0], max(4, images[0].shape[1] // 100), 3), 255, dtype=np.uint8)
-    sheet = Photo(np.concatenate([images[0], gap, images[1]], axis=1), icc_profile=before.icc_profile)
-    write_photo(path, sheet)
+def _failure(job: Job, error: BaseException, seconds: dict[str, float]) -> Outcome:
+    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    cause = error if isinstance(error, OSError) else error.__cause__
+    fatal = isinstance(cause, OSError) and cause.errno in _NO_MORE_WRITING
+    message = text if str(job.source) in text or str(job.target) in text else f"{job.source}: {text}"
+    return Outcome(job, "failed", message, seconds, fatal=fatal)
 
 
-def _small(rgb: np.ndarray) -> np.ndarray:
-    eight = rgb if rgb.dtype == np.uint8 else np.rint(rgb / 257.0).astype(np.uint8)
-    image = Image.fromarray(eight)
-    if image.width > SHEET_WIDTH:
-        height = max(1, round(image.height * SHEET_WIDTH / image.width))
-        image = image.resize((SHEET_WIDTH, height), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+def _finished(outcome: Outcome | None) -> Future[Outcome | None]:
+    future: Future[Outcome | None] = Future()
+    future.set_result(outcome)
+    return future

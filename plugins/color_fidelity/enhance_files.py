@@ -25,6 +25,7 @@ from plugins.color_science import apply_to_arrays, rgb_to_ycbcr
 
 OUTPUT_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 JPEG_QUALITY = 95
+SHEET_WIDTH = 1600
 _ORIENTATION = int(ExifTags.Base.Orientation)
 _SETTINGS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": JPEG_QUALITY, "subsampling": 0, "optimize": True},
@@ -47,6 +48,7 @@ class Photo:
         exif: The EXIF block with the orientation reset, or None.
         icc_profile: The embedded profile, or None.
         dpi: Resolution, or None.
+        several_frames: Whether the file holds further frames or pages, which are not read.
     """
 
     rgb: np.ndarray
@@ -55,6 +57,7 @@ class Photo:
     exif: bytes | None = field(default=None, repr=False)
     icc_profile: bytes | None = field(default=None, repr=False)
     dpi: tuple[float, float] | None = None
+    several_frames: bool = False
 
     def as_float(self) -> np.ndarray:
         """(H, W, 3) float32 in [0, 1]."""
@@ -68,6 +71,17 @@ class Photo:
             pixels = np.repeat(apply_to_arrays(rgb_to_ycbcr, pixels)[..., :1], 3, axis=2)
         return replace(self, rgb=np.rint(np.clip(pixels, 0.0, 1.0) * top).astype(self.rgb.dtype))
 
+    def scaled_down(self, max_side: int | None) -> "Photo":
+        """The same photo with its longer side at most ``max_side`` pixels, by areas; None leaves every size."""
+        height, width = self.rgb.shape[:2]
+        if max_side is None or max(height, width) <= max_side:
+            return self
+        scale = max_side / max(height, width)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        rgb = cv2.resize(self.rgb, size, interpolation=cv2.INTER_AREA)
+        alpha = None if self.alpha is None else cv2.resize(self.alpha, size, interpolation=cv2.INTER_AREA)
+        return replace(self, rgb=rgb, alpha=alpha, exif=_exif_of_size(self.exif, size))
+
 
 def read_photo(path: Path) -> Photo:
     """Read a photo upright, at its own depth and in its own colour space.
@@ -80,12 +94,13 @@ def read_photo(path: Path) -> Photo:
     exif, dpi = _exif(content)
     planes = _stored_planes(content, header)
     if planes is None:  # of a kind that becomes plain sRGB: a CMYK profile, say, does not fit RGB pixels
-        return Photo(decode_image(content, str(path), header=header), exif=exif, dpi=dpi)
+        rgb = decode_image(content, str(path), header=header)
+        return Photo(rgb, exif=exif, dpi=dpi, several_frames=header.several_frames)
     planes = _upright(planes, header.turn)
     channels = planes.shape[2]
     rgb = np.repeat(planes[..., :1], 3, axis=2) if channels <= 2 else planes[..., :3]
     alpha = np.ascontiguousarray(planes[..., -1]) if channels in (2, 4) else None
-    return Photo(np.ascontiguousarray(rgb), channels <= 2, alpha, exif, header.icc_profile, dpi)
+    return Photo(np.ascontiguousarray(rgb), channels <= 2, alpha, exif, header.icc_profile, dpi, header.several_frames)
 
 
 def _stored_planes(content: bytes, header: ImageHeader) -> np.ndarray | None:
@@ -119,6 +134,21 @@ def _exif(content: bytes) -> tuple[bytes | None, tuple[float, float] | None]:
             if _ORIENTATION in exif:
                 exif[_ORIENTATION] = 1
             return exif.tobytes(), dpi
+
+
+def _exif_of_size(block: bytes | None, size: tuple[int, int]) -> bytes | None:
+    """An EXIF block whose tags of width and height, where it has them, say ``size``."""
+    if block is None:
+        return None
+    exif = Image.Exif()
+    exif.load(block)
+    tags = exif.get_ifd(ExifTags.IFD.Exif)
+    exif.get_ifd(ExifTags.IFD.GPSInfo)
+    names = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
+    for tag, value in zip(names, size, strict=True):
+        if tag in tags:
+            tags[tag] = value
+    return exif.tobytes()
 
 
 def _upright(planes: np.ndarray, orientation: int) -> np.ndarray:
@@ -216,3 +246,20 @@ def _tiff_tags(exif: bytes | None) -> list[tuple[int, int, int, str, bool]]:
     if exif is not None:
         tags.load(exif)
     return [(tag, 2, 0, str(tags[tag]), True) for tag in _TIFF_TEXT_TAGS if tag in tags]
+
+
+def write_sheet(path: Path, before: Photo, after: Photo) -> None:
+    """Write a JPEG with two versions of a photo side by side, each at most 1,600 pixels wide, with a white gap."""
+    images = [_small(photo.rgb) for photo in (before, after)]
+    gap = np.full((images[0].shape[0], max(4, images[0].shape[1] // 100), 3), 255, dtype=np.uint8)
+    sheet = Photo(np.concatenate([images[0], gap, images[1]], axis=1), icc_profile=before.icc_profile)
+    write_photo(path, sheet)
+
+
+def _small(rgb: np.ndarray) -> np.ndarray:
+    eight = rgb if rgb.dtype == np.uint8 else np.rint(rgb / 257.0).astype(np.uint8)
+    image = Image.fromarray(eight)
+    if image.width > SHEET_WIDTH:
+        height = max(1, round(image.height * SHEET_WIDTH / image.width))
+        image = image.resize((SHEET_WIDTH, height), Image.Resampling.LANCZOS)
+    return np.asarray(image)

@@ -1,11 +1,16 @@
 """The network for enhancement: from its checkpoint alone (NAFNet), or from the option file it was trained with."""
 
+import importlib
+import importlib.util
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.archs import build_network
@@ -16,6 +21,7 @@ from basicsr.engine.options_merge import load_options
 from basicsr.engine.plugins import load_plugins
 
 _STATE_KEYS = {"optimizers", "schedulers", "iter"}
+_NAFNET_PARTS = {"intro", "ending", "encoders", "decoders", "middle_blks", "ups", "downs"}
 _BLOCK = re.compile(r"(encoders|decoders|middle_blks)\.(\d+)\.(?:(\d+)\.)?")
 
 
@@ -25,7 +31,7 @@ def load_network(
     """Build a network and load its weights.
 
     Args:
-        checkpoint: A ``net_g_*.pth`` or ``.safetensors``.
+        checkpoint: A ``net_g_*.pth`` or ``.safetensors``, or an ``.onnx`` of ``tools/export_onnx.py``.
         options: The option file of its training, whose ``network_g`` is built; None: the sizes of a NAFNet are read off
             the checkpoint.
         param_key: ``params`` or ``params_ema``; None takes the averaged weights where there are some.
@@ -37,6 +43,14 @@ def load_network(
     Raises:
         UserError: A file is missing, damaged or of another kind, or weights and network do not fit each other.
     """
+    if checkpoint.suffix.lower() == ".onnx" and checkpoint.is_file():
+        if device is not None and device.type != "cpu":
+            raise UserError(f"{checkpoint}: ONNX files run on the CPU here; use --device cpu")
+        if options is not None or param_key is not None:
+            raise UserError(
+                f"{checkpoint}: an ONNX file holds its network and weights; leave --opt and --param-key out"
+            )
+        return OnnxNetwork(checkpoint).eval()
     refuse_training_state(checkpoint)
     state, section = read_state_dict(checkpoint, param_key or "params_ema")
     if param_key is not None and section != param_key:
@@ -80,6 +94,11 @@ def nafnet_options(state: Mapping[str, Tensor], source: Path) -> dict[str, Any]:
         raise UserError(
             f"{source}: not a NAFNet (its keys begin with {shown}); give the option file it was trained with: --opt"
         )
+    more = sorted({key.split(".")[0] for key in state} - _NAFNET_PARTS)
+    if more:
+        raise UserError(
+            f"{source}: a NAFNet with something more ({', '.join(more)}); give the option file of its training: --opt"
+        )
     levels = 1 + max((int(key.split(".")[1]) for key in state if key.startswith("downs.")), default=-1)
     numbers: dict[str, list[int]] = {"encoders": [0] * levels, "decoders": [0] * levels, "middle_blks": [0]}
     for key in state:
@@ -100,3 +119,59 @@ def nafnet_options(state: Mapping[str, Tensor], source: Path) -> dict[str, Any]:
         "enc_blk_nums": numbers["encoders"],
         "dec_blk_nums": numbers["decoders"],
     }
+
+
+class OnnxNetwork(nn.Module):
+    """An exported network (``tools/export_onnx.py``) run by ONNX Runtime on the CPU, in the place of a torch network.
+
+    It runs whole images only: its attention averages over all of what it is given, so it cannot be cut into tiles.
+
+    Args:
+        path: The ``.onnx`` file.
+
+    Raises:
+        UserError: ONNX Runtime is missing, or the file is damaged or was not written by ``tools/export_onnx.py``.
+    """
+
+    whole_only = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        if importlib.util.find_spec("onnxruntime") is None:
+            raise UserError(f"{path}: running it needs onnxruntime: pip install 'basicsr[onnx]'")
+        onnxruntime: Any = importlib.import_module("onnxruntime")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.enable_cpu_mem_arena = False  # would keep the memory of the largest photo for ever
+        options.enable_mem_pattern = False  # is remembered for every size of photo
+        options.log_severity_level = 3
+        errors = tuple(
+            value for value in vars(onnxruntime.capi.onnxruntime_pybind11_state).values() if _is_exception(value)
+        )
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except errors as error:
+            raise UserError(f"{path}: not an ONNX file that can be run ({str(error).splitlines()[0]})") from error
+        facts = self._session.get_modelmeta().custom_metadata_map
+        if "padder_size" not in facts:
+            raise UserError(f"{path}: it does not say its padder_size; export it with tools/export_onnx.py")
+        self.padder_size = int(json.loads(facts["padder_size"]))
+        self.context_size = json.loads(facts.get("context_size", "null"))
+        self.width = int(json.loads(facts.get("width", "32")))
+        self.place = nn.Parameter(torch.zeros(0), requires_grad=False)  # says that it is on the CPU
+        if self.context_size is not None:
+            self.make_context = self._make_context
+
+    def _make_context(self, image: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(image, tuple(self.context_size))
+
+    def forward(self, image: Tensor, context: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) on the CPU, height and width multiples of ``padder_size``, to the same shape."""
+        inputs = {"image": np.ascontiguousarray(image.float().numpy())}
+        if context is not None:
+            inputs["context"] = context.float().numpy()
+        return torch.from_numpy(self._session.run(["output"], inputs)[0])
+
+
+def _is_exception(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Exception)

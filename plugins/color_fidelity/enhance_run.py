@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,13 @@ from basicsr.archs.nafnet_arch import NAFNet
 from basicsr.engine.errors import UserError
 from basicsr.engine.precision import Precision
 from plugins.color_fidelity.enhance_bands import CACHED_PIXELS, BandedNAFNet, can_be_banded, stored_bytes
+from plugins.color_fidelity.enhance_network import OnnxNetwork
+from plugins.color_fidelity.enhance_record import file_sha256
 
 DEFAULT_TILE = 512
 # Peak of a forward pass, in bytes for each pixel: measured for NAFNet (1,137 at width 32), a careful guess for others.
 NAFNET_BYTES_PER_WIDTH = 36
+ONNX_BYTES_PER_WIDTH = 36
 OTHER_BYTES = 8192
 SHARE_OF_FREE_MEMORY = 0.8
 
@@ -79,6 +82,8 @@ class Runner:
         return can_be_banded(self.net)
 
     def _run(self, image: Tensor, context: Tensor | None) -> Tensor:
+        if getattr(self.net, "whole_only", False):
+            return self._whole_or_refuse(image, context)
         bands_are_faster = self.exact and self.device.type == "cpu"
         if self.tile == 0 or (self.tile == "auto" and not bands_are_faster and self._fits(image)):
             try:
@@ -101,6 +106,16 @@ class Runner:
         output: Tensor = self.net(*inputs)
         return output.float().cpu()
 
+    def _whole_or_refuse(self, image: Tensor, context: Tensor | None) -> Tensor:
+        """For a network that cannot be cut: the process would be killed in the middle of a folder."""
+        if not self._fits(image):
+            size = f"{image.shape[-1]}x{image.shape[-2]}"
+            raise UserError(
+                f"an image of {size} does not fit in memory whole, and this network cannot be cut into bands; use its "
+                "checkpoint in place of the ONNX file, or --max-side"
+            )
+        return self._whole(image, context)
+
     def _storage(self, image: Tensor) -> torch.device:
         """Where bands leave their feature maps: on a GPU that has room for them, else in main memory."""
         pixels = image.shape[-2] * image.shape[-1]
@@ -112,6 +127,19 @@ class Runner:
     def _fits(self, image: Tensor) -> bool:
         pixels = image.shape[-2] * image.shape[-1]
         return pixels * bytes_per_pixel(self.net, self.precision) < SHARE_OF_FREE_MEMORY * free_memory(self.device)
+
+
+def run_settings(run: Runner, checkpoint: Path, param_key: str | None, max_side: int | None) -> dict[str, Any]:
+    """What decides how outputs look, as plain values for an output folder's record."""
+    settings: dict[str, Any] = {
+        "checkpoint": checkpoint.name,
+        "sha256": file_sha256(checkpoint),
+        "weights": param_key or "params_ema or params",
+        "network": type(run.net).__name__,
+        "precision": run.precision,
+        "max_side": max_side,
+    }
+    return settings if run.exact else {**settings, "tile": run.tile, "overlap": run.overlap}
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
@@ -162,7 +190,11 @@ def _fade(length: int, overlap: int) -> Tensor:
 
 def bytes_per_pixel(net: nn.Module, precision: str) -> float:
     """Estimate of a forward pass's peak memory for each pixel."""
-    size = NAFNET_BYTES_PER_WIDTH * net.intro.out_channels if isinstance(net, NAFNet) else OTHER_BYTES
+    size = OTHER_BYTES
+    if isinstance(net, NAFNet):
+        size = NAFNET_BYTES_PER_WIDTH * net.intro.out_channels
+    elif isinstance(net, OnnxNetwork):
+        size = ONNX_BYTES_PER_WIDTH * net.width
     return float(size) if precision == "fp32" else 0.75 * size
 
 
