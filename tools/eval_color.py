@@ -119,9 +119,6 @@ def write_files(result: Evaluation, args: argparse.Namespace) -> None:
             write_json(result, args.json)
         if args.html:
             write_html(result, args.html, title=args.title, worst=args.worst, worst_by=args.worst_by)
-    for path in (args.csv, args.json, args.html):
-        if path:
-            print(f"wrote {path}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -130,13 +127,16 @@ def main(argv: list[str] | None = None) -> int:
     if args.worst_by not in FIGURES:
         raise UserError(f"--worst-by {args.worst_by}: there is no such figure; there are: {', '.join(FIGURES)}")
     result = measure_all(collect(args), args)
+    write_files(result, args)  # before anything is printed: a closed pipe must not cost the files
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(markdown_table(result, tuple(FIGURES) if args.all else MAIN_FIGURES))
     if args.worst > 0:
         for set_name in (name for name in result.sets if result.select(result.runs[-1], name)):
             print(f"\n{worst_table(result, result.runs[-1], set_name, args.worst, args.worst_by)}")
-    write_files(result, args)
+    for path in (args.csv, args.json, args.html):
+        if path:
+            print(f"wrote {path}")
     failed = failures(result, rules)
     for text in failed:
         print(f"failed: {text}", file=sys.stderr)

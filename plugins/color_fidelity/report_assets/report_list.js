@@ -38,15 +38,22 @@ function cell(image, source) {
   const head = make("b", {}, source === "target" ? null : swatch(Number(source.slice(1))), title);
   const caption = make("figcaption", {}, head, make("span", { class: "soft" }, cellWords(image, source)));
   if (state.maps) {
-    if (source === "target") { box.append(caption, make("div", { class: "map none" })); return box; }
-    const map = make("button", { type: "button", class: "picture map", "aria-label": "ΔE map of " + label });
+    const shownMap = mapOf(image, source);
+    if (!shownMap) { box.append(caption); return box; }
+    const map = make("button", { type: "button", class: "picture map", "aria-label": image.name + ": " + sourceLabel(shownMap) });
     map.style.aspectRatio = picture.style.aspectRatio;
-    map.addEventListener("click", function () { openViewer(image, "m" + source.slice(1)); });
+    map.addEventListener("click", function () { openViewer(image, shownMap); });
     box.append(caption, map);
     return box;
   }
   box.append(caption);
   return box;
+}
+
+// The map below a picture; below the target, the change from run B to run A.
+function mapOf(image, source) {
+  if (source === "target") { return hasChange(image) ? "change" : ""; }
+  return "m" + source.slice(1);
 }
 
 function fillCard(card, image) {
@@ -62,7 +69,7 @@ function fillCard(card, image) {
     if (holders.length > 1) {
       const canvas = make("canvas", {});
       fill(holders[1], [canvas]);
-      paint(canvas, image, "m" + source.slice(1));
+      paint(canvas, image, mapOf(image, source));
     }
   });
 }

@@ -15,7 +15,7 @@ function openViewer(image, source, right) {
   const box = byId("viewer");
   if (source) {
     viewer.left = source;
-    viewer.right = right || (source[0] === "m" ? "p" + source.slice(1) : "target");
+    viewer.right = right || (source === "change" ? "p" + state.a : source[0] === "m" ? "p" + source.slice(1) : "target");
   }
   viewer.image = image;
   viewer.left = fallback(image, viewer.left, viewer.right);
@@ -53,7 +53,7 @@ function drawPanes() {
     pane.querySelector(".tag").textContent = source ? sourceLabel(source) : "no picture";
     paint(canvas, image, source);
   });
-  [state.b, state.a].concat([viewer.left, viewer.right].map(function (source) { return /^[pm]/.test(source) ? Number(source.slice(1)) : -1; }))
+  [state.b, state.a].concat([viewer.left, viewer.right].map(function (source) { return /^[pm]\d/.test(source) ? Number(source.slice(1)) : -1; }))
     .forEach(loadMap);
 }
 

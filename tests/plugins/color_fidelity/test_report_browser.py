@@ -239,6 +239,24 @@ def test_pictures_are_attached_when_they_come_near(page: Browser) -> None:
     assert len(set(page.run(colors)[:3])) > 1  # on the colour scale, not grey
 
 
+def test_the_change_map_shows_where_a_run_is_nearer_to_the_target(page: Browser) -> None:
+    choose(page, "pick-set", "interior")
+    for name, nearer in (("bath", True), ("hall_2", False)):
+        choose(page, "find", name)
+        page.wait(f"document.querySelector('.card').getAttribute('aria-label') === '{name}'")
+        click(page, ".card [data-cell='target'] .map")
+        page.wait("document.getElementById('viewer').open && document.querySelector('#pane-left canvas').width > 1")
+        assert viewer_state(page)["tags"] == ["color @ 300 against base @ 200", "color @ 300"]
+        red, _, blue = page.run(
+            "(c => { const copy = document.createElement('canvas').getContext('2d', {willReadFrequently: true});"
+            " copy.drawImage(c, 0, 0); const p = copy.getImageData(0, 0, c.width, c.height).data; let s = [0, 0, 0];"
+            " for (let k = 0; k < p.length; k++) { if (k % 4 < 3) s[k % 4] += p[k]; } return s; })"
+            "(document.querySelector('#pane-left canvas'))"
+        )
+        assert (blue > red) == nearer
+        click(page, "#close")
+
+
 def test_narrow_window_and_dark_mode(page: Browser) -> None:
     page.size(380, 800, mobile=True)
     page.dark(True)
