@@ -10,6 +10,7 @@ import torch
 
 from basicsr.engine.errors import UserError
 from basicsr.models import build_model
+from plugins.color_fidelity import nafnet_context_arch  # noqa: F401  (registers NAFNetContext)
 from plugins.color_fidelity.image_restoration_model import ImageRestorationModel
 from tests.basicsr.models.model_kit import KitSet, batch, loader, options, train, weights
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from basicsr.archs import build_network
 from basicsr.archs.nafnet_arch import NAFNet
-from plugins.color_fidelity.nafnet_context_arch import NAFNetContext
+from plugins.color_fidelity.nafnet_context_arch import NAFNetContext, QuickConv2d
 
 SMALL: dict[str, Any] = {"width": 8, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]}
 
@@ -80,3 +80,20 @@ def test_every_parameter_gets_a_gradient_once_it_has_left_its_start() -> None:
 def test_impossible_sizes_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         NAFNetContext(**{**SMALL, **wrong})
+
+
+def test_a_quick_layer_learns_faster_and_is_the_same_function() -> None:
+    torch.manual_seed(0)
+    plain = nn.Conv2d(3, 4, 3, padding=1)
+    quick = QuickConv2d(3, 4, 3, factor=5.0)
+    quick.load_state_dict({name: value / 5 for name, value in plain.state_dict().items()})
+    image = torch.rand(1, 3, 8, 8)
+    start = plain(image)
+    assert torch.allclose(quick(image), start, atol=1e-6)
+    moved = []
+    for layer in (plain, quick):
+        optimizer = torch.optim.Adam(layer.parameters(), 1e-3)
+        layer(image).sum().backward()
+        optimizer.step()
+        moved.append((layer(image) - start).abs().mean().item())
+    assert moved[1] == pytest.approx(5 * moved[0], rel=0.01)
