@@ -47,6 +47,24 @@ def to_y_channel(img: Image) -> Image:
     return values * np.float32(255)
 
 
+def prepare_views(
+    img: Image | Tensor, img2: Image | Tensor, crop_border: int, input_order: str, test_y_channel: bool
+) -> list[tuple[Image, Image]]:
+    """The pairs to compare: one, or the left and the right one of a stereo pair in six channels.
+
+    Args and errors are those of :func:`prepare_pair`.
+    """
+    tensor = isinstance(img, Tensor)
+    axis = img.ndim - 3 if tensor or input_order == "CHW" else img.ndim - 1
+    if img.ndim < 3 or img.shape[axis] != 6 or img.shape != img2.shape:
+        return [prepare_pair(img, img2, crop_border, input_order, test_y_channel)]
+    views = []
+    for channels in (slice(0, 3), slice(3, 6)):
+        part = (slice(None),) * axis + (channels,)
+        views.append(prepare_pair(img[part], img2[part], crop_border, input_order, test_y_channel))
+    return views
+
+
 def prepare_pair(
     img: Image | Tensor, img2: Image | Tensor, crop_border: int, input_order: str, test_y_channel: bool
 ) -> tuple[Image, Image]:

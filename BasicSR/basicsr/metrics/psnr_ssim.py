@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from basicsr.engine.errors import UserError
-from basicsr.metrics.metric_util import prepare_pair
+from basicsr.metrics.metric_util import prepare_views
 from basicsr.utils.color_util import rgb2ycbcr_pt
 from basicsr.utils.registry import METRIC_REGISTRY
 
@@ -37,7 +37,8 @@ def calculate_psnr(
     """Peak signal-to-noise ratio in dB.
 
     Args:
-        img: uint8 BGR (or uint16, or floating point in [0, 255]); or an RGB tensor ``(C, H, W)`` in [0, 1].
+        img: uint8 BGR (or uint16, or floating point in [0, 255]); or an RGB tensor ``(C, H, W)`` in [0, 1]. Six
+            channels are a stereo pair: the mean of the left and the right view.
         img2: The same kind and shape.
         crop_border: Pixels to leave out at every side.
         input_order: ``HWC`` or ``CHW``.
@@ -49,8 +50,13 @@ def calculate_psnr(
     Raises:
         UserError: If the shapes differ or the crop leaves nothing.
     """
-    first, second = prepare_pair(img, img2, crop_border, input_order, test_y_channel)
+    views = prepare_views(img, img2, crop_border, input_order, test_y_channel)
+    return sum(_psnr(first, second) for first, second in views) / len(views)
+
+
+def _psnr(first: Image, second: Image) -> float:
     # Exact for uint8, like a sum in float64, without the two float64 copies of the images.
+    first, second = np.ascontiguousarray(first), np.ascontiguousarray(second)
     mse = cv2.norm(first, second, cv2.NORM_L2SQR) / first.size
     return float("inf") if mse == 0 else 10.0 * float(np.log10(255.0 * 255.0 / mse))
 
@@ -89,7 +95,8 @@ def calculate_ssim(
     """Structural similarity (Wang, Bovik, Sheikh, Simoncelli 2004): 11-pixel Gaussian of 1.5, whole windows only.
 
     Args:
-        img: uint8 BGR (or uint16, or floating point in [0, 255]); or an RGB tensor ``(C, H, W)`` in [0, 1].
+        img: uint8 BGR (or uint16, or floating point in [0, 255]); or an RGB tensor ``(C, H, W)`` in [0, 1]. Six
+            channels are a stereo pair: the mean of the left and the right view.
         img2: The same kind and shape.
         crop_border: Pixels to leave out at every side.
         input_order: ``HWC`` or ``CHW``.
@@ -101,9 +108,10 @@ def calculate_ssim(
     Raises:
         UserError: If the shapes differ, or the cropped image is smaller than a window.
     """
-    first, second = prepare_pair(img, img2, crop_border, input_order, test_y_channel)
-    _check_size(first.shape[0], first.shape[1], crop_border)
-    return float(np.mean([_ssim(first[..., i], second[..., i]) for i in range(first.shape[2])]))
+    views = prepare_views(img, img2, crop_border, input_order, test_y_channel)
+    _check_size(views[0][0].shape[0], views[0][0].shape[1], crop_border)
+    channels = [(first[..., i], second[..., i]) for first, second in views for i in range(first.shape[2])]
+    return float(np.mean([_ssim(one, other) for one, other in channels]))
 
 
 @METRIC_REGISTRY.register()
