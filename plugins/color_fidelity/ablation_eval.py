@@ -46,6 +46,7 @@ class Entrant:
         weights: The weights file; None for the input.
         network: Options of the network.
         param_key: Preferred section of the weights file.
+        strict: Whether the weights must fit the network in every tensor.
     """
 
     row: str
@@ -54,6 +55,7 @@ class Entrant:
     weights: Path | None = None
     network: Mapping[str, Any] | None = None
     param_key: str = "params_ema"
+    strict: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,16 @@ def entrants(sheet: Sheet, options: Mapping[str, Mapping[str, Any]], runs: Seque
     settings = sheet.settings
     found = [Entrant(INPUT_ROW, None, INPUT_ROW)]
     first = next(iter(options.values()))
-    baseline, key = sheet.start, str((first.get("path") or {}).get("param_key_g") or "params")
+    paths = first.get("path") or {}
+    baseline, key = sheet.start, str(paths.get("param_key_g") or "params")
     if isinstance(settings.baseline, str):
         path = Path(settings.baseline).expanduser()
         baseline, key = path if path.is_absolute() else sheet.root / path, "params_ema"
     if baseline is not None and settings.baseline is not False:
         key = settings.param_key or key
-        found.append(Entrant(BASELINE_ROW, None, BASELINE_ROW, baseline, first["network_g"], key))
+        # A row may put something in front of the baseline's network, which the weights do not hold.
+        strict = paths.get("strict_load_g") is not False
+        found.append(Entrant(BASELINE_ROW, None, BASELINE_ROW, baseline, first["network_g"], key, strict))
     key = settings.param_key or "params_ema"
     return found + [Entrant(r.row, r.seed, r.name, r.weights, options[r.row]["network_g"], key) for r in runs]
 
@@ -161,7 +166,7 @@ class Judge:
         try:
             state, section = read_state_dict(entrant.weights, entrant.param_key)
             network = build_network(dict(entrant.network))
-            fit(network, state, str(entrant.weights), strict=True)
+            fit(network, state, str(entrant.weights), strict=entrant.strict)
         except UserError as error:
             raise WeightsError(str(error)) from error
         return network.eval().requires_grad_(False).to(self.device), section
