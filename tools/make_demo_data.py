@@ -21,7 +21,7 @@ from tqdm import tqdm  # noqa: E402
 
 from basicsr.engine.cli import run_main  # noqa: E402
 from plugins.color_fidelity.demo_data import CONTACT_SHEET, DemoDataOptions, make_demo_data  # noqa: E402
-from plugins.color_fidelity.demo_photos import SPLITS  # noqa: E402
+from plugins.color_fidelity.demo_photos import SPLITS, SplitPlan  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,6 +32,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shots", type=int, default=8, help="versions of each training photo (default: 8)")
     parser.add_argument("--eval-shots", type=int, default=2, help="versions of each other photo (default: 2)")
+    parser.add_argument(
+        "--colorful-train",
+        type=float,
+        default=SplitPlan.colorful_train,
+        metavar="SHARE",
+        help="share of colourful photos among the training photos of a folder (default: %(default)s)",
+    )
     for split in SPLITS:
         flag = split.replace("_", "-")
         parser.add_argument(f"--max-{flag}", type=int, metavar="N", help=f"largest number of photos in {split}")
@@ -49,6 +56,7 @@ def main() -> int:
         seed=args.seed,
         shots={split: args.shots if split == "train" else args.eval_shots for split in SPLITS},
         max_photos={split: count for split, count in limits.items() if count is not None},
+        plan=SplitPlan(colorful_train=args.colorful_train),
         force=args.force,
     )
     with tqdm(desc="pairs", unit="pair", dynamic_ncols=True, disable=None) as bar:

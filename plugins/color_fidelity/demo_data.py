@@ -123,6 +123,8 @@ def make_demo_data(options: DemoDataOptions, progress: Progress | None = None) -
 def _check_options(options: DemoDataOptions) -> None:
     if options.size < 32:
         raise UserError(f"--size {options.size}: at least 32 pixels are needed.")
+    if not 0 <= options.plan.colorful_train < 1:
+        raise UserError(f"--colorful-train {options.plan.colorful_train}: a share from 0 to below 1 is needed.")
     for split, count in options.shots.items():
         if count < 1:
             raise UserError(f"shots of {split} is {count}: it must be at least 1.")
