@@ -31,11 +31,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "BasicSR"), str(ROOT)]
 
+from basicsr.engine.cli import positive, quiet_start, run_main  # noqa: E402
+
+if __name__ == "__main__":
+    quiet_start()  # the imports below take seconds
+
 from basicsr.data.image_store import STORE_SUFFIX  # noqa: E402
 from basicsr.data.image_store_build import BuildReport, build_stores, verify_store  # noqa: E402
 from basicsr.data.image_store_plan import BuildOptions  # noqa: E402
 from basicsr.data.work_progress import WorkProgress, print_any_name  # noqa: E402
-from basicsr.engine.cli import positive, run_main  # noqa: E402
 from basicsr.engine.errors import UserError  # noqa: E402
 
 SHOWN = 20

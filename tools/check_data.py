@@ -26,11 +26,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "BasicSR"), str(ROOT)]
 
+from basicsr.engine.cli import positive, quiet_start, run_main, writing  # noqa: E402
+
+if __name__ == "__main__":
+    quiet_start()  # the imports below take seconds
+
 from basicsr.data.check import ERROR, KINDS, DataSetToCheck, Report, check_data  # noqa: E402
 from basicsr.data.check_cache import VerdictCache, default_cache  # noqa: E402
 from basicsr.data.check_files import VERDICT_VERSION  # noqa: E402
 from basicsr.data.work_progress import WorkProgress, print_any_name  # noqa: E402
-from basicsr.engine.cli import positive, run_main, writing  # noqa: E402
 from basicsr.engine.errors import UserError  # noqa: E402
 from basicsr.engine.options_fill import absolute  # noqa: E402
 from basicsr.engine.options_merge import load_options  # noqa: E402

@@ -10,9 +10,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "BasicSR")]
 
+from basicsr.engine.cli import positive, quiet_start, run_main, writing  # noqa: E402
+
+if __name__ == "__main__":
+    quiet_start()  # the imports below take seconds
+
 from tqdm import tqdm  # noqa: E402
 
-from basicsr.engine.cli import positive, run_main, writing  # noqa: E402
 from basicsr.engine.errors import UserError  # noqa: E402
 from plugins.color_fidelity.evaluation import Evaluation, Pair, evaluate  # noqa: E402
 from plugins.color_fidelity.evaluation_files import at_iterations, folder_pairs, row_name, tree_pairs  # noqa: E402

@@ -21,10 +21,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "BasicSR"), str(ROOT)]
 
+from basicsr.engine.cli import positive, quiet_start, run_main  # noqa: E402
+
+if __name__ == "__main__":
+    quiet_start()  # the imports below take seconds
+
 from tqdm import tqdm  # noqa: E402
 
 from basicsr.data.paired_image_dataset import PairedImageOptions  # noqa: E402
-from basicsr.engine.cli import positive, run_main  # noqa: E402
 from basicsr.engine.device import resolve_device  # noqa: E402
 from basicsr.engine.errors import UserError  # noqa: E402
 from basicsr.engine.options_fill import absolute  # noqa: E402

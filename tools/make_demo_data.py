@@ -17,9 +17,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "BasicSR"), str(ROOT)]
 
+from basicsr.engine.cli import quiet_start, run_main  # noqa: E402
+
+if __name__ == "__main__":
+    quiet_start()  # the imports below take seconds
+
 from tqdm import tqdm  # noqa: E402
 
-from basicsr.engine.cli import run_main  # noqa: E402
 from plugins.color_fidelity.demo_data import CONTACT_SHEET, DemoDataOptions, make_demo_data  # noqa: E402
 from plugins.color_fidelity.demo_photos import SPLITS, SplitPlan  # noqa: E402
 

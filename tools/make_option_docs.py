@@ -13,7 +13,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "BasicSR"), str(ROOT)]
 
-from basicsr.engine.cli import run_main  # noqa: E402
+from basicsr.engine.cli import quiet_start, run_main  # noqa: E402
+
+if __name__ == "__main__":
+    quiet_start()  # the imports below take seconds
+
 from basicsr.engine.plugins import checkout_plugins, load_plugins  # noqa: E402
 from basicsr.engine.schema_docs import document  # noqa: E402
 

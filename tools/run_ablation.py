@@ -21,7 +21,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "BasicSR")]
 
-from basicsr.engine.cli import positive, run_main, writing  # noqa: E402
+from basicsr.engine.cli import positive, quiet_start, run_main, writing  # noqa: E402
+
+if __name__ == "__main__":
+    quiet_start()  # the imports below take seconds
+
 from plugins.color_fidelity.ablation import Sheet, load_sheet  # noqa: E402
 from plugins.color_fidelity.ablation_session import (  # noqa: E402
     Choices,

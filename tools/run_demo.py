@@ -17,7 +17,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "BasicSR"), str(ROOT)]
 
-from basicsr.engine.cli import run_main  # noqa: E402
+from basicsr.engine.cli import quiet_start, run_main  # noqa: E402
+
+if __name__ == "__main__":
+    quiet_start()  # the imports below take seconds
+
 from plugins.color_fidelity.demo import RUNS, DemoOptions, make_data, prepare, train_all  # noqa: E402
 from plugins.color_fidelity.demo_data import CONTACT_SHEET  # noqa: E402
 from plugins.color_fidelity.demo_report import criteria, enhance_sets, measure_demo, write_report  # noqa: E402

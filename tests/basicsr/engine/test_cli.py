@@ -15,6 +15,10 @@ from basicsr.engine.cli import positive, run_main, writing
 from basicsr.engine.errors import NonFiniteError, UserError
 from tests.basicsr.tiny_run import ROOT, environment
 
+ELSEWHERE = ("enhance.py", "export_onnx.py")
+TOOLS = sorted(f"tools/{path.name}" for path in (ROOT / "tools").glob("*.py") if path.name not in ELSEWHERE)
+SCRIPTS = ["BasicSR/basicsr/train.py", "BasicSR/basicsr/test.py", *TOOLS]
+
 
 @pytest.mark.parametrize(
     ("error", "status", "text"),
@@ -53,7 +57,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
-@pytest.mark.parametrize("script", ["BasicSR/basicsr/train.py", "BasicSR/basicsr/test.py", "tools/check_options.py"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_ctrl_c_while_a_script_imports_torch_is_one_line_and_status_130(tmp_path: Path, script: str) -> None:
     (tmp_path / "torch.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
     env = environment()
