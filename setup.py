@@ -52,7 +52,7 @@ setup(
         # MS-SSIM as a training loss, the fast ΔE00, and the plots of the reports
         "color": ["pytorch-msssim>=1.0", "numba>=0.60", "matplotlib>=3.8"],
         # tools/export_onnx.py, and tools/enhance.py with a .onnx file
-        "onnx": ["onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18"],
+        "onnx": ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18"],
         # the photographs of the demo come out of these packages
         "demo": ["scikit-learn>=1.4"],
         "dev": [
