@@ -10,15 +10,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "BasicSR")]
 
-from basicsr.engine.cli import positive, quiet_start, run_main, writing  # noqa: E402
+from basicsr.engine.cli import check_writable, not_negative, positive, quiet_start, run_main, writing  # noqa: E402
 
 if __name__ == "__main__":
     quiet_start()  # the imports below take seconds
 
 from tqdm import tqdm  # noqa: E402
 
+from basicsr.data.work_progress import print_any_name  # noqa: E402
 from basicsr.engine.errors import UserError  # noqa: E402
-from plugins.color_fidelity.evaluation import Evaluation, Pair, evaluate  # noqa: E402
+from plugins.color_fidelity.evaluation import INPUT_ROW, TARGET_ROW, Evaluation, Pair, evaluate  # noqa: E402
 from plugins.color_fidelity.evaluation_files import at_iterations, folder_pairs, row_name, tree_pairs  # noqa: E402
 from plugins.color_fidelity.evaluation_rules import failures, parse_rule  # noqa: E402
 from plugins.color_fidelity.fidelity import FIGURES  # noqa: E402
@@ -60,7 +61,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--reference", metavar="NAME", help="run that the others are compared with (default: the first)"
     )
     parser.add_argument(
-        "--worst", type=int, default=6, metavar="N", help="number of worst images shown first (default: 6)"
+        "--worst", type=not_negative, default=6, metavar="N", help="number of worst images shown first (default: 6)"
     )
     parser.add_argument("--worst-by", default="de00_mean", metavar="FIGURE", help="default: de00_mean")
     parser.add_argument("--all", action="store_true", help="every figure in the table, not only the main ones")
@@ -83,9 +84,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def named(text: str) -> tuple[str, Path]:
     """``name=path`` or a path that names itself."""
     name, equals, path = text.partition("=")
-    if equals and not Path(text).exists():
-        return name, Path(path)
-    return row_name(Path(text)), Path(text)
+    if not equals or Path(text).exists():
+        name, path = row_name(Path(text)), text
+    if name in ("", INPUT_ROW, TARGET_ROW):
+        raise UserError(f"'{name}' cannot be the name of a run, give another: NAME={path}")
+    return name, Path(path)
 
 
 def collect(args: argparse.Namespace) -> list[Pair]:
@@ -126,10 +129,13 @@ def write_files(result: Evaluation, args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    print_any_name()
     args = parse_arguments(argv)
     rules = [parse_rule(text) for text in args.fail_if]
     if args.worst_by not in FIGURES:
         raise UserError(f"--worst-by {args.worst_by}: there is no such figure; there are: {', '.join(FIGURES)}")
+    for path in filter(None, (args.csv, args.json, args.html)):
+        check_writable(path)
     result = measure_all(collect(args), args)
     write_files(result, args)  # before anything is printed: a closed pipe must not cost the files
     for warning in result.warnings:

@@ -140,6 +140,8 @@ def show(sets: ColorSets) -> None:
     if groups:
         count = sum(entry.group_size > 1 for entry in sets.entries)
         print(f"{len(groups)} groups of near-duplicates ({count} pairs), each kept in one set")
+    for note in sets.notes():
+        print(f"note: {note}")
     dropped = sets.members(DROPPED)
     for entry in dropped[:10]:
         print(f"dropped from training: {entry.name}: {entry.reason} (similarity {entry.similarity:.2f})")

@@ -164,6 +164,8 @@ def load_sheet(
     settings = read_settings(section, str(overlay or folder / COMMON))
     names = _row_names(folder, settings, rows)
     trees = [_row(folder / f"{name}.yml", over, settings, smoke) for name in names]
+    for row in trees:
+        _check_form(row)
     kept, same = _without_repetitions(trees)
     start = _common_start(kept, root)
     runs = [_run(row, seed, root, out, smoke) for seed in seeds for row in kept]
@@ -232,6 +234,30 @@ def _row(path: Path, overlay: Entry | None, settings: Settings, smoke: bool) -> 
     return Row(path.stem, label, group, tree, tuple(loaded.problems))
 
 
+def _check_form(row: Row) -> None:
+    """Check the little that planning reads; the rest is checked as ``train.py`` does it, once there is a plan."""
+    options: Any = row.tree.plain()
+    if not isinstance(options, Mapping):
+        raise UserError(f"row {row.name}: options must be keys with values, got {options!r}")
+    places = [*[f"datasets.{key}" for key in _members(options, "datasets", row)], "datasets", "path", "train"]
+    for place in places:
+        section, _, key = place.rpartition(".")
+        _members(options[section] if section else options, key, row, place)
+    total, scale = _members(options, "train", row).get("total_iter"), options.get("scale")
+    if isinstance(total, bool) or not isinstance(total, (int, float)):
+        raise UserError(f"row {row.name}: train.total_iter: must be a number of iterations, got {total!r}")
+    if scale is not None and not isinstance(scale, int):
+        raise UserError(f"row {row.name}: scale: must be a whole number, got {scale!r}")
+
+
+def _members(options: Mapping[str, Any], key: str, row: Row, place: str = "") -> Mapping[str, Any]:
+    """A section of a row's options; an empty one where there is none."""
+    value = options.get(key)
+    if value is not None and not isinstance(value, Mapping):
+        raise UserError(f"row {row.name}: {place or key}: must hold keys with values, got {value!r}")
+    return value or {}
+
+
 def _without_repetitions(rows: Sequence[Row]) -> tuple[list[Row], dict[str, str]]:
     """Rows of which an earlier one would be the very same training, under this overlay."""
     kept: list[Row] = []
@@ -279,7 +305,8 @@ def _sets(settings: Settings, rows: Sequence[Row], root: Path) -> tuple[dict[str
             photos[name] = str(item["photo"])
     if not settings.sets:
         datasets = rows[0].options.get("datasets") or {}
-        found = {str(value["name"]): dict(value) for key, value in datasets.items() if key.startswith("val") and value}
+        held = {key: value for key, value in datasets.items() if key.startswith("val") and value}
+        found = {str(value.get("name") or key): dict(value) for key, value in held.items()}
     for options in found.values():
         options["phase"], options["scale"] = "val", int(rows[0].options.get("scale") or 1)
         for key in ("dataroot_lq", "dataroot_gt", "meta_info_file"):

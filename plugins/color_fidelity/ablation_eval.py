@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -176,6 +177,7 @@ class Judge:
         found: Images = {}
         waiting: list[tuple[str, Any]] = []
         dataset: Any = self.datasets[name]
+        names = image_names([str(pair["gt_path"]) for pair in dataset.paths])
 
         def collect(limit: int) -> None:
             while len(waiting) > limit:
@@ -185,7 +187,7 @@ class Judge:
         with ThreadPoolExecutor(self.jobs) as pool:
             for index in range(len(dataset)):
                 sample = dataset[index]
-                image = Path(str(sample["gt_path"])).stem
+                image = names[index]
                 pred = self._output(sample["lq"], network)
                 if self.save is not None and network is not None:
                     write_png(self.save / entrant.name / name / f"{image}.png", pred)
@@ -201,6 +203,15 @@ class Judge:
         with torch.inference_mode(), full_precision(self.device.type):
             output = network(lq[None].to(self.device, torch.float32))[0]
         return _eight_bit(output.float().clamp(0, 1).cpu())
+
+
+def image_names(paths: Sequence[str]) -> list[str]:
+    """Names of a set's images: without folder and ending, or with both where two would have the same name."""
+    names = [Path(path).stem for path in paths]
+    if len(set(names)) == len(set(paths)):
+        return names
+    common = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [Path(os.path.relpath(path, common or ".")).as_posix() for path in paths]
 
 
 def _figures(pred: np.ndarray, target: np.ndarray) -> dict[str, float]:

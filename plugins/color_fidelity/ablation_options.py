@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,15 +58,32 @@ def read_settings(section: Mapping[str, Any], where: str) -> Settings:
             raise UserError(f"{where}: {SECTION}.{key}: must hold keys, got {value!r}")
     found = Settings(**{key: value for key, value in section.items() if value is not None})
     for name, item in found.sets.items():
-        if not isinstance(item, Mapping) or not {"lq", "gt"} <= set(item):
+        if not isinstance(item, Mapping) or not all(isinstance(item.get(half), str) for half in ("lq", "gt")):
             raise UserError(f"{where}: {SECTION}.sets.{name}: must be {{lq: folder, gt: folder}}, got {item!r}")
+        _check_pattern(item.get("photo"), f"{where}: {SECTION}.sets.{name}.photo")
+    for key in ("reference", "param_key"):
+        if not isinstance(section.get(key), (str, type(None))):
+            raise UserError(f"{where}: {SECTION}.{key}: must be a name, got {section[key]!r}")
+    if not isinstance(found.baseline, (str, type(None))) and found.baseline is not False:
+        raise UserError(f"{where}: {SECTION}.baseline: must be a weights file or false, got {found.baseline!r}")
     for name, item in found.rows.items():
+        if not isinstance(item or {}, Mapping) or not isinstance((item or {}).get("options") or {}, Mapping):
+            raise UserError(f"{where}: {SECTION}.rows.{name}: must be {{label, group, options: {{...}}}}, got {item!r}")
         unknown = set(item or {}) - {"label", "group", "options"}
         if unknown:
             raise UserError(
                 f"{where}: {SECTION}.rows.{name}.{min(unknown)}: unknown key; there are: label, group, options"
             )
     return found
+
+
+def _check_pattern(pattern: Any, where: str) -> None:
+    try:
+        groups = re.compile(pattern or "()").groups
+    except (re.error, TypeError) as error:
+        raise UserError(f"{where}: {pattern!r} is no regular expression: {error}") from error
+    if not groups:
+        raise UserError(f"{where}: '{pattern}' has no group: put the photograph's name in brackets, '(.+)-s\\d+$'")
 
 
 def as_yaml(options: Mapping[str, Any]) -> str:

@@ -118,15 +118,30 @@ class ColorSets:
         entries: All pairs in the data set's order.
         rank_by: What they are ranked by.
         kept_elsewhere: Pictures of kept validation sets that are not part of the data set.
+        asked: Pairs that stress and test set were to have; they may have fewer.
     """
 
     entries: list[Entry]
     rank_by: str
     kept_elsewhere: int
+    asked: tuple[int, int] = (0, 0)
 
     def members(self, name: str) -> list[Entry]:
         """The pairs of a split, highest score first."""
         return sorted((entry for entry in self.entries if entry.split == name), key=lambda entry: entry.rank)
+
+    def notes(self) -> list[str]:
+        """What somebody who asked for larger sets should know."""
+        found = []
+        for name, asked in zip((split.STRESS, split.TEST), self.asked, strict=True):
+            count = len(self.members(name))
+            if count < asked:
+                pale = ", pictures with hardly any colour not taken" if name == split.STRESS else ""
+                found.append(
+                    f"the {name} set has {count} of {asked} pairs: groups of near-duplicates are not divided{pale}; "
+                    f"a larger --{name} has room for larger groups"
+                )
+        return found
 
 
 def make_color_sets(
@@ -154,7 +169,9 @@ def make_color_sets(
         looks = _look_at(options.data, pairs, meter, pool, tell)
     names = [name for kept, _ in outside for name in kept]
     prints = [item for _, kept in outside for item in kept]
-    return ColorSets(_divide(options, rank_by, looks, listed, names, prints), rank_by, len(names))
+    entries = _divide(options, rank_by, looks, listed, names, prints)
+    free = sum(entry.split not in (split.KEPT, split.DROPPED) for entry in entries)
+    return ColorSets(entries, rank_by, len(names), options.sizes.settle(free))
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from basicsr.data.paired_image_dataset import PairedImageOptions
+from basicsr.engine.cli import check_writable
 from basicsr.engine.errors import UserError
 from plugins.color_fidelity import color_sets_split as split
 from plugins.color_fidelity.color_sets import THUMBNAIL, ColorSets, Entry, data_roots
@@ -49,6 +50,7 @@ def check_folder(out: Path, data: PairedImageOptions, force: bool) -> None:
         raise UserError(f"--out {out}: the data set's own folder; the contact sheet would count as one of its photos")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: a file; a folder is needed")
+    check_writable(out / MANIFEST)
     there = [name for name in FILES if (out / name).exists()]
     if not there or force:
         return

@@ -174,6 +174,12 @@ def find_pairs(options: PairedImageOptions) -> list[PairPaths]:
 
 def _check_listable(pairs: Sequence[PairPaths], dataset: PairedImageDataset) -> None:
     """A list names targets; the data set derives the input from it, which fails where the endings differ."""
+    for pair in pairs:
+        if not _is_a_line(pair.name):
+            raise UserError(
+                f"{ascii(pair.name)}: a list cannot hold this name, which is not text of one line in UTF-8; rename the "
+                "target and its input"
+            )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "list.txt"
         path.write_text("".join(f"{list_line(pair.name, 1, 1)}\n" for pair in pairs), encoding="utf-8")
@@ -188,6 +194,14 @@ def _check_listable(pairs: Sequence[PairPaths], dataset: PairedImageDataset) -> 
             f"{len(wrong)} input{'s' * (len(wrong) > 1)} cannot be found from a list of targets (meta_info_file): "
             f"{shown}{', ...' if len(wrong) > _SHOWN else ''}. Name inputs exactly like their targets, ending included."
         )
+
+
+def _is_a_line(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(name.splitlines()) == 1
 
 
 def list_line(name: str, height: int, width: int) -> str:

@@ -200,6 +200,7 @@ def evaluate(
     """
     todo = _with_extra_rows([_as_pair(pair) for pair in pairs], input_row, target_row)
     _check_unique(todo)
+    _check_reference(reference, list(dict.fromkeys(pair.row for pair in todo)))
     shown = pictured(todo) if picture_side is not None else set()
     side = picture_side(len(shown)) if picture_side is not None else 0
     groups: dict[Path, list[int]] = {}
@@ -310,10 +311,13 @@ def _check_size(pair: Pair, pred: np.ndarray, target: np.ndarray) -> None:
         )
 
 
+def _check_reference(wanted: str | None, rows: Sequence[str]) -> None:
+    if wanted is not None and wanted not in rows:
+        raise UserError(f"there is no row '{wanted}' to be the reference; there are: {', '.join(rows)}")
+
+
 def _reference(result: Evaluation, wanted: str | None) -> str | None:
     if wanted is not None:
-        if wanted not in result.rows:
-            raise UserError(f"there is no row '{wanted}' to be the reference; there are: {', '.join(result.rows)}")
         return wanted
     if len(result.runs) > 1:
         return result.runs[0]

@@ -69,8 +69,8 @@ class ImageFolder:
         return None
 
 
-def list_images(folder: Path, what: str) -> list[Path]:
-    """All image files below a folder, sorted.
+def list_images(folder: Path, what: str, advice: str = "") -> list[Path]:
+    """All image files below a folder, sorted; ``advice`` ends the message where there is none.
 
     Raises:
         UserError: If there is no such folder, or no image in it.
@@ -79,7 +79,7 @@ def list_images(folder: Path, what: str) -> list[Path]:
         raise UserError(f"{what}: there is no folder {folder}")
     found = sorted(path for path in folder.rglob("*") if path.is_file() and is_image_file(path.name))
     if not found:
-        raise UserError(f"{what}: there is no image in {folder}")
+        raise UserError(f"{what}: there is no image in {folder}{advice}")
     return found
 
 
@@ -118,7 +118,7 @@ def tree_pairs(row: str, root: Path, gt: Path | None = None, lq: Path | None = N
         UserError: If there is no image, or one has no target; it names the files.
     """
     root = root / "visualization" if (root / "visualization").is_dir() else root
-    files = list_images(root, row)
+    files = list_images(root, row, " (training writes images with val.save_img: true; --pred takes any folder)")
     targets = None if gt is None else ImageFolder(gt, "--gt")
     inputs = None if lq is None else ImageFolder(lq, "--lq")
     present = {path.with_suffix(""): path for path in files}

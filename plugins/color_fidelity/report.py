@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from basicsr.engine.checkpoint import write_atomic
 from plugins.color_fidelity.evaluation import TARGET_ROW, Evaluation, Record, format_figure
 from plugins.color_fidelity.evaluation_stats import badness
 from plugins.color_fidelity.fidelity import FIGURES
@@ -115,16 +117,29 @@ def _markdown(cells: list[list[str]]) -> str:
 
 def write_csv(result: Evaluation, path: Path) -> None:
     """One line an image, row and iteration, with every figure; an undefined figure is an empty cell."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["row", "set", "image", "iteration", "width", "height", *FIGURES, "pred", "target", "lq"])
-        for record in result.records:
-            pair = record.pair
-            iteration = "" if pair.iteration is None else pair.iteration
-            figures = ["" if math.isnan(record.figures[key]) else f"{record.figures[key]:.6g}" for key in FIGURES]
-            files = [pair.pred, pair.target, pair.lq or ""]
-            writer.writerow([pair.row, pair.set, pair.image, iteration, *record.size, *figures, *files])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["row", "set", "image", "iteration", "width", "height", *FIGURES, "pred", "target", "lq"])
+    for record in result.records:
+        pair = record.pair
+        iteration = "" if pair.iteration is None else pair.iteration
+        figures = ["" if math.isnan(record.figures[key]) else f"{record.figures[key]:.6g}" for key in FIGURES]
+        files = [pair.pred, pair.target, pair.lq or ""]
+        writer.writerow([pair.row, pair.set, pair.image, iteration, *record.size, *figures, *files])
+    write_text(path, text.getvalue())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, whole or not at all; bytes of file names that are not text appear as escapes.
+
+    Raises:
+        UserError: The disk refused.
+    """
+    data = text.encode("utf-8", "backslashreplace")
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)  # a device or a pipe must not be replaced by a file
+        return
+    write_atomic(path, lambda file: file.write(data))
 
 
 def as_json(result: Evaluation) -> dict[str, Any]:
@@ -191,6 +206,5 @@ def _plain(value: Any) -> Any:
 
 def write_json(result: Evaluation, path: Path) -> None:
     """Write :func:`as_json`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(as_json(result), indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")

@@ -15,6 +15,7 @@ from string import Template
 from plugins.color_fidelity import report_sections as sections
 from plugins.color_fidelity.evaluation import Evaluation
 from plugins.color_fidelity.fidelity import FIGURES
+from plugins.color_fidelity.report import write_text
 from plugins.color_fidelity.report_data import as_script_json, page_data, picture_blocks
 from plugins.color_fidelity.report_pictures import fitted
 
@@ -46,9 +47,8 @@ def write_html(
     Raises:
         UserError: If an image cannot be read.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = build_html(result, title, intro, row or (result.runs or result.rows)[-1], worst, worst_by)
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def build_html(result: Evaluation, title: str, intro: str, row: str, worst: int, worst_by: str) -> str:

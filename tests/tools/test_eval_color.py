@@ -50,13 +50,16 @@ def test_fail_if_sets_the_exit_status(tmp_path: Path, capsys: pytest.CaptureFixt
         (["RUN", "--fail-if", "sat<1"], "there is no figure 'sat'"),
         (["RUN", "--worst-by", "sat"], "no such figure"),
         (["RUN", "--reference", "other"], "no row 'other'"),
+        (["input=RUN"], "'input' cannot be the name of a run, give another: NAME="),
+        (["RUN", "--html", str(ROOT)], "it is a folder; name a file"),
+        (["RUN", "--csv", f"{__file__}/x.csv"], "is not a folder"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(
     arguments: list[str], error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = str(make_run(tmp_path / "run", {7: 0.8}))
-    assert run_main(lambda: main([run if text == "RUN" else text for text in arguments])) == 2
+    assert run_main(lambda: main([text.replace("RUN", run) for text in arguments])) == 2
     message = capsys.readouterr().err
     assert message.startswith("error: ") and error in message
 

@@ -231,3 +231,28 @@ def test_help_is_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit):
         TOOL.main()  # type: ignore[attr-defined]
     assert "--keep-val" in capsys.readouterr().out
+
+
+def test_groups_that_do_not_fit_leave_a_set_empty_and_it_says_so(tmp_path: Path) -> None:
+    for shot in range(4):
+        for number, paint in enumerate((RED, (30, 130, 140), (40, 60, 190))):
+            picture = np.clip(room(number, paint).astype(np.int16) + shot, 0, 255).astype(np.uint8)
+            save_pair(tmp_path, f"photo{number}-{shot}.png", picture)
+    status, out, _ = run(*folders(tmp_path), "--stress", 2, "--test", 0, "--dry-run")
+    assert status == 0 and "note: the stress set has 0 of 2 pairs: groups of near-duplicates are not divided" in out
+    assert "note: the stress" not in run(*folders(tmp_path), "--stress", 4, "--test", 0, "--dry-run")[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text_is_a_user_error(tmp_path: Path) -> None:
+    make_data(tmp_path)
+    for half in ("gt", "lq"):
+        (tmp_path / half / "b0.png").rename(tmp_path / half / "caf\udce9.png")
+    status, _, error = run(*folders(tmp_path), *SIZES)
+    assert status == 2 and "'caf\\udce9.png': a list cannot hold this name" in error
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_photos_are_read(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "file").write_text("")
+    status, out, error = run(*folders(data), "--out", tmp_path / "file" / "sets")
+    assert status == 2 and out == "" and "file is not a folder" in error

@@ -17,7 +17,7 @@ _META_LINE = re.compile(r"^(?P<name>.+?)\s+\((?P<h>\d+),\s*(?P<w>\d+),\s*(?P<c>\
 _SHOWN = 5
 
 
-def list_images(folder: str | os.PathLike[str], what: str = "image") -> list[str]:
+def list_images(folder: str | os.PathLike[str], what: str = "") -> list[str]:
     """Names of a folder's image files, sorted; see ``image_names``.
 
     Raises:
@@ -25,7 +25,7 @@ def list_images(folder: str | os.PathLike[str], what: str = "image") -> list[str
     """
     names = image_names(folder)
     if not names:
-        raise UserError(f"{os.fspath(folder)}: the folder holds no {what} images.")
+        raise UserError(f"{os.fspath(folder)}: the folder holds no {what + ' ' if what else ''}images.")
     return names
 
 

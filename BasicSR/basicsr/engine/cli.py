@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from basicsr.engine.errors import NonFiniteError, UserError
@@ -60,6 +61,31 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 on")
     return int(text)
+
+
+def not_negative(text: str) -> int:
+    """Type of an argument that is a number from 0 on, for ``argparse``."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 on")
+    return int(text)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written to before the work for it begins. Nothing is made.
+
+    Args:
+        path: The file; its folders may be missing.
+
+    Raises:
+        UserError: It is a folder, lies below a file, or in a folder that may not be changed.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: cannot be written: it is a folder; name a file.")
+    nearest = next((parent for parent in path.absolute().parents if parent.exists()), None)
+    if nearest is None or not nearest.is_dir():
+        raise UserError(f"{path}: cannot be written: {nearest} is not a folder.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: cannot be written: the folder {nearest} may not be changed (permission denied).")
 
 
 @contextmanager

@@ -50,6 +50,12 @@ def test_figures_are_those_of_the_saved_images(tmp_path: Path) -> None:
         np.testing.assert_equal(figures, measure(saved, target))
 
 
+def test_images_of_one_name_in_two_folders_are_two_images() -> None:
+    assert ablation_eval.image_names(["/gt/a/1.png", "/gt/a/2.png", "/gt/a/1.png"]) == ["1", "2", "1"]
+    assert ablation_eval.image_names(["/gt/a/1.png", "/gt/b/1.png"]) == ["a/1.png", "b/1.png"]
+    assert ablation_eval.image_names(["/gt/1.png", "/gt/1.jpg"]) == ["1.png", "1.jpg"]
+
+
 def test_input_row_measures_the_untouched_input(tmp_path: Path) -> None:
     (found,), _ = judge(tmp_path, Entrant(INPUT_ROW, None, INPUT_ROW))
     expected = measure(*(read_image(tmp_path / "data" / kind / "1.png") for kind in ("val_lq", "val_gt")))

@@ -115,11 +115,35 @@ def test_sets_are_the_validation_sets_unless_named(tmp_path: Path) -> None:
         ({"rows": {"none": {}}}, "there is no row 'none'"),
         ({"rows": {"own": {"colour": 1}}}, "ablation.rows.own.colour: unknown key"),
         ({"sets": 3}, "ablation.sets: must hold keys"),
+        ({"sets": {"a": {"lq": 1, "gt": 2}}}, "ablation.sets.a: must be"),
+        ({"sets": {"a": {"lq": "x", "gt": "y", "photo": "(("}}}, "photo: '..' is no regular expression"),
+        ({"sets": {"a": {"lq": "x", "gt": "y", "photo": "abc"}}}, "photo: 'abc' has no group"),
+        ({"reference": ["own"]}, "ablation.reference: must be a name"),
+        ({"baseline": True}, "ablation.baseline: must be a weights file or false"),
+        ({"rows": {"own": "text"}}, "ablation.rows.own: must be"),
+        ({"rows": {"own": {"options": 5}}}, "ablation.rows.own: must be"),
     ],
 )
 def test_wrong_settings_are_user_errors(tmp_path: Path, common: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         tiny_sheet(tmp_path, ROWS, common)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"train": 5}, "row chroma: train: must hold keys"),
+        ({"train": None}, "row chroma: train.total_iter: must be a number"),
+        ({"train": {"total_iter": "many"}}, "train.total_iter: must be a number"),
+        ({"datasets": [1]}, "datasets: must hold keys"),
+        ({"datasets": {"val": 3}}, "datasets.val: must hold keys"),
+        ({"path": "folder"}, "path: must hold keys"),
+        ({"scale": "x"}, "scale: must be a whole number"),
+    ],
+)
+def test_overlays_of_a_wrong_form_are_user_errors(tmp_path: Path, content: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        tiny_sheet(tmp_path, ROWS, overlay=overlay(tmp_path, content))
 
 
 def test_rows_from_different_weights_cannot_be_compared(tmp_path: Path) -> None:
