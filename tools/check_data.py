@@ -26,7 +26,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "BasicSR"), str(ROOT)]
 
-from basicsr.engine.cli import positive, quiet_start, run_main, writing  # noqa: E402
+from basicsr.engine.cli import not_negative, positive, quiet_start, run_main, writing  # noqa: E402
 
 if __name__ == "__main__":
     quiet_start()  # the imports below take seconds
@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--gt-size", type=positive, help="edge of the training crop in the target")
     parser.add_argument("--filename-tmpl", default="{}", help="name of the input of a target {}")
     parser.add_argument("--workers", type=positive, help="threads (default: all cores)")
-    parser.add_argument("--show", type=int, default=20, help="findings shown of each kind (default 20)")
+    parser.add_argument("--show", type=not_negative, default=20, help="findings shown of each kind (default 20)")
     parser.add_argument("--json", metavar="FILE", help="write all findings as JSON; - for standard output")
     parser.add_argument("--cache", metavar="FILE", help=f"where verdicts are remembered (default {default_cache()})")
     parser.add_argument("--no-cache", action="store_true", help="remember nothing, read all files")
@@ -68,7 +68,10 @@ def sets_of(args: argparse.Namespace) -> list[DataSetToCheck]:
 
 def sets_of_options(opt: dict[str, Any]) -> list[DataSetToCheck]:
     sets = []
-    for key, entry in (opt.get("datasets") or {}).items():
+    datasets = opt.get("datasets") or {}
+    if not isinstance(datasets, dict) or not all(isinstance(entry or {}, dict) for entry in datasets.values()):
+        raise UserError("datasets: each must be a name with keys below it (dataroot_gt, dataroot_lq, ...).")
+    for key, entry in ((key, entry) for key, entry in datasets.items() if entry):
         roots = {half: entry.get(f"dataroot_{half}") for half in ("gt", "lq")}
         if not any(roots.values()):
             continue

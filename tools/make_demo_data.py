@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "BasicSR"), str(ROOT)]
 
-from basicsr.engine.cli import quiet_start, run_main  # noqa: E402
+from basicsr.engine.cli import not_negative, quiet_start, run_main, writing  # noqa: E402
 
 if __name__ == "__main__":
     quiet_start()  # the imports below take seconds
@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "datasets" / "demo", help="folder (default: datasets/demo)")
     parser.add_argument("--photos", type=Path, help="folder of photos (default: those of installed packages)")
     parser.add_argument("--size", type=int, default=320, help="largest longer side in pixels (default: 320)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=not_negative, default=0)
     parser.add_argument("--shots", type=int, default=8, help="versions of each training photo (default: 8)")
     parser.add_argument("--eval-shots", type=int, default=2, help="versions of each other photo (default: 2)")
     parser.add_argument(
@@ -45,7 +45,9 @@ def parse_args() -> argparse.Namespace:
     )
     for split in SPLITS:
         flag = split.replace("_", "-")
-        parser.add_argument(f"--max-{flag}", type=int, metavar="N", help=f"largest number of photos in {split}")
+        parser.add_argument(
+            f"--max-{flag}", type=not_negative, metavar="N", help=f"largest number of photos in {split}"
+        )
     parser.add_argument("--force", action="store_true", help="replace the folder if this tool has written it")
     return parser.parse_args()
 
@@ -63,7 +65,7 @@ def main() -> int:
         plan=SplitPlan(colorful_train=args.colorful_train),
         force=args.force,
     )
-    with tqdm(desc="pairs", unit="pair", dynamic_ncols=True, disable=None) as bar:
+    with writing(str(args.out)), tqdm(desc="pairs", unit="pair", dynamic_ncols=True, disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total

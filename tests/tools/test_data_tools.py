@@ -237,3 +237,16 @@ def test_what_is_in_the_folder_but_not_read_is_named(tmp_path: Path) -> None:
     found = {Path(finding.path).name: finding.kind for finding in report.findings}
     assert found == {"b.gif": "ignored", "more.png": "ignored", "loop.png": "unreadable"}
     assert report.errors == 1
+
+
+@pytest.mark.parametrize("content", ["datasets: [1]\n", "datasets: {val: 3}\n"])
+def test_data_sets_of_a_wrong_form_are_one_line_and_status_2(tmp_path: Path, content: str) -> None:
+    (tmp_path / "x.yml").write_text(content)
+    result = run("check_data.py", str(tmp_path / "x.yml"))
+    assert result.returncode == 2 and result.stderr.startswith("error: datasets: each must be")
+
+
+@pytest.mark.parametrize("flags", [("--seed", "-1"), ("--max-train", "-1")])
+def test_negative_numbers_for_demo_data_are_refused(tmp_path: Path, flags: tuple[str, str]) -> None:
+    result = run("make_demo_data.py", "--out", str(tmp_path / "x"), *flags)
+    assert result.returncode == 2 and "is not a whole number from 0 on" in result.stderr
