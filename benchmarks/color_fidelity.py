@@ -34,7 +34,8 @@ from basicsr.engine.errors import UserError  # noqa: E402
 from basicsr.engine.image_io import to_float  # noqa: E402
 from plugins.color_fidelity.demo_camera import CameraRanges, take_shot  # noqa: E402
 from plugins.color_fidelity.demo_photos import packaged_photos  # noqa: E402
-from plugins.color_fidelity.enhance_network import Runner, load_network  # noqa: E402
+from plugins.color_fidelity.enhance_network import load_network  # noqa: E402
+from plugins.color_fidelity.enhance_run import Runner  # noqa: E402
 from plugins.color_fidelity.fidelity import measure  # noqa: E402
 
 DATA = ROOT / "datasets" / "study"
@@ -43,13 +44,13 @@ PAGE = ROOT / "benchmarks" / "results" / "color_fidelity.md"
 FIGURES = PAGE.with_suffix("")
 OVERLAY = "options/ablation/overlays/study.yml"
 SPLIT = ["--seed", "11", "--size", "320", "--shots", "8", "--eval-shots", "1", "--colorful-train", "0.2"]
-TERMS = ["chroma", "hue", "oklab", "ssim", "mask_hard", "mask_soft"]
+TERMS = ["chroma", "hue", "oklab", "ssim"]
 SAMPLING = ["chroma_crops", "oversample", "jitter", "whole_photos"]
-ONCE = ["context", "context_gentle", "recipe", "all", *TERMS, *SAMPLING]
-MAIN = ["continued", "bar", "context_recipe"]
+ONCE = ["context", "recipe", "all", *TERMS, *SAMPLING]
+MAIN = ["continued", "bar", "oklab_chroma", "oklab_bold", "context_gentle", "context_recipe"]
 SEEDS = ["0", "1", "2"]
 SHOWN = {"coffee-10": "stress", "flower-00": "stress", "chelsea-00": "test"}
-ROWS_SHOWN = {"continued": "baseline continued", "bar": "CbCr L1, hard mask", "context_recipe": "with context"}
+ROWS_SHOWN = {"continued": "continued", "bar": "CbCr L1, hard mask", "oklab_bold": "OKLab and chroma"}
 CELL = (200, 300)
 
 
@@ -86,7 +87,8 @@ def picture() -> np.ndarray:
         lq = take_shot(photo.pixels, CameraRanges().draw(rng), rng)
         cells = [cell(lq, photo.pixels, "before")]
         for row, label in ROWS_SHOWN.items():
-            network = Runner(load_network(ROOT / "experiments" / f"Study_{row}_s0" / "models" / "net_g_latest.pth"))
+            run = ROOT / "experiments" / f"Study_{row}_s0"
+            network = Runner(load_network(run / "models" / "net_g_latest.pth", run / f"{run.name}.yml"))
             output = network(torch.from_numpy(to_float(lq)).permute(2, 0, 1)[None])[0].clamp(0, 1)
             pixels = np.round(output.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
             cells.append(cell(pixels, photo.pixels, label))
@@ -141,7 +143,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"put tables and pictures into {PAGE.relative_to(ROOT)}")
     args = parser.parse_args()
     train_everything(args.photos, args.jobs)
-    call("benchmarks/color_limits.py", str(DATA), "--out", str(OUT / "limits"))
+    if not (OUT / "limits.png").is_file():
+        call("benchmarks/color_limits.py", str(DATA), "--out", str(OUT / "limits"))
     if not args.write:
         return 0
     command = ["benchmarks/color_fidelity.py", "--photos", "PHOTOS", "--write"]

@@ -155,7 +155,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder that tools/make_demo_data.py has written")
     parser.add_argument("--out", type=Path, required=True, help="writes OUT.md and OUT.png")
-    parser.add_argument("--iterations", type=positive, default=1500)
+    parser.add_argument("--iterations", type=positive, default=800)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
