@@ -203,12 +203,28 @@ def evaluate(
     _check_reference(reference, list(dict.fromkeys(pair.row for pair in todo)))
     shown = pictured(todo) if picture_side is not None else set()
     side = picture_side(len(shown)) if picture_side is not None else 0
+    notes: list[tuple[str, str]] = []
+    measured = _measure_all(todo, notes, shown, side, jobs or available_cores(), progress)
+    records = [measured[index] for index in range(len(todo))]
+    result = Evaluation(records, None, _warnings(todo, notes))
+    result.reference = _reference(result, reference)
+    return result
+
+
+def _measure_all(
+    todo: list[Pair],
+    notes: list[tuple[str, str]],
+    shown: set[int],
+    side: int,
+    jobs: int,
+    progress: Progress | None,
+) -> dict[int, Record]:
+    """Measure all pairs, those of one target together; notes are added to ``notes``."""
     groups: dict[Path, list[int]] = {}
     for index, pair in enumerate(todo):
         groups.setdefault(pair.target, []).append(index)
     measured: dict[int, Record] = {}
-    notes: list[tuple[str, str]] = []
-    with ThreadPoolExecutor(jobs or available_cores()) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(_measure_group, todo, indices, notes, shown, side) for indices in groups.values()]
         try:
             if progress is not None:
@@ -220,10 +236,7 @@ def evaluate(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    records = [measured[index] for index in range(len(todo))]
-    result = Evaluation(records, None, _warnings(todo, notes))
-    result.reference = _reference(result, reference)
-    return result
+    return measured
 
 
 def _as_pair(pair: Pair | PairTuple) -> Pair:

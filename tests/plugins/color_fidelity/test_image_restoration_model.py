@@ -160,10 +160,15 @@ def test_the_context_of_the_data_reaches_the_network() -> None:
 
 
 def test_a_network_without_context_ignores_that_of_the_data() -> None:
-    model = make()
-    data = batch(seed=1)
-    model.feed_data({**data, "context": torch.zeros(len(data["lq"]), 3, 8, 8)})
-    model.optimize_parameters(1)
+    outputs = []
+    for with_context in (False, True):
+        torch.manual_seed(0)
+        model, data = make(), batch(seed=1)
+        context = {"context": torch.zeros(len(data["lq"]), 3, 8, 8)} if with_context else {}
+        model.feed_data({**data, **context})
+        model.optimize_parameters(1)
+        outputs.append(model.output)
+    assert torch.equal(*outputs)
 
 
 def test_tiles_are_coloured_by_the_whole_image() -> None:
