@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import pickle
 import re
@@ -109,21 +110,33 @@ def remove_leftovers(*folders: str | Path) -> list[Path]:
     return found
 
 
-def save_weights(path: str | Path, sections: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+RECORD = "record"
+"""Section of a weights file with plain data about the network, beside its tensors."""
+
+
+def save_weights(
+    path: str | Path,
+    sections: Mapping[str, Mapping[str, torch.Tensor]],
+    record: Mapping[str, Any] | None = None,
+) -> None:
     """Write network weights.
 
     Args:
         path: ``.safetensors`` writes that format, any other suffix torch's own.
         sections: ``{'params': state_dict}``, with EMA also ``'params_ema'``. Tensors are written as CPU tensors.
+        record: What the network was trained on and what its outputs mean, as plain lists, mappings, numbers and
+            strings; :func:`load_weights` gives it under ``record``.
     """
     on_cpu = {name: {key: value.detach().cpu() for key, value in state.items()} for name, state in sections.items()}
     if Path(path).suffix != ".safetensors":
-        write_atomic(path, lambda file: torch.save(on_cpu, file))
+        content = on_cpu if record is None else {**on_cpu, RECORD: dict(record)}
+        write_atomic(path, lambda file: torch.save(content, file))
         return
     from safetensors.torch import save
 
     flat = {f"{name}.{key}": value.contiguous().clone() for name, sd in on_cpu.items() for key, value in sd.items()}
-    data = save(flat, metadata={"format": "pt", "basicsr_sections": ",".join(on_cpu)})
+    notes = {} if record is None else {"basicsr_record": json.dumps(record)}
+    data = save(flat, metadata={"format": "pt", "basicsr_sections": ",".join(on_cpu), **notes})
     write_atomic(path, lambda file: file.write(data))
 
 
@@ -167,16 +180,20 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
 
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
-            names = (file.metadata() or {}).get("basicsr_sections", "")
+            notes = file.metadata() or {}
+            names = notes.get("basicsr_sections", "")
             tensors = {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged weights file ({error})") from error
     if not names:
         return tensors
-    return {
+    sections: dict[str, Any] = {
         name: {key[len(name) + 1 :]: value for key, value in tensors.items() if key.startswith(f"{name}.")}
         for name in names.split(",")
     }
+    if "basicsr_record" in notes:
+        sections[RECORD] = json.loads(notes["basicsr_record"])
+    return sections
 
 
 def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
