@@ -6,7 +6,6 @@ all regions of a photograph stay in its split.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from basicsr.engine.errors import UserError
 from basicsr.engine.image_io import is_image_file, read_image
 from plugins.color_science import apply_to_arrays, chroma, chroma_vector
+from plugins.sample_photos import SamplePhoto, sample_photos
 
 SPLITS = ("train", "val", "val_color", "test", "stress")
 """``test`` are held-out photographs of every kind, ``stress`` held-out ones with much strong colour."""
@@ -27,42 +27,39 @@ FEWEST_PHOTOS = 12
 
 @dataclass(frozen=True)
 class Packaged:
-    """A photograph inside an installed package.
+    """What becomes of a packaged photograph.
 
     Attributes:
-        package: Import name of the package.
-        path: The file inside it.
+        photo: The photograph.
         split: Split of all its regions.
         rows: Rows of the grid it is cut into.
         columns: Columns of that grid.
-        credit: Author and licence.
     """
 
-    package: str
-    path: str
+    photo: SamplePhoto
     split: str
     rows: int
     columns: int
-    credit: str
 
 
-_SKIMAGE = "skimage"
-_CC_BY = "Creative Commons Attribution 2.0"
-CATALOGUE: tuple[Packaged, ...] = (
-    Packaged(_SKIMAGE, "data/astronaut.png", "train", 2, 2, "NASA, public domain"),
-    Packaged("sklearn", "datasets/images/china.jpg", "train", 2, 2, f"danielbuechele, {_CC_BY}"),
-    Packaged(_SKIMAGE, "data/ihc.png", "train", 2, 2, "CMMI, no known copyright restrictions"),
-    Packaged(_SKIMAGE, "data/hubble_deep_field.jpg", "train", 2, 2, "NASA, public domain"),
-    Packaged(_SKIMAGE, "data/brick.png", "train", 1, 1, "CC0Textures, CC0; black and white"),
-    Packaged(_SKIMAGE, "data/gravel.png", "train", 1, 1, "CC0Textures, CC0; black and white"),
-    Packaged(_SKIMAGE, "data/grass.png", "train", 1, 1, "David Root / linolafett, CC0; black and white"),
-    Packaged(_SKIMAGE, "data/camera.png", "train", 1, 1, "Lav Varshney, CC0; black and white"),
-    Packaged("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", "val", 2, 2, "US Navy, public domain"),
-    Packaged(_SKIMAGE, "data/retina.jpg", "val_color", 2, 2, "Mikael Häggström, CC0"),
-    Packaged(_SKIMAGE, "data/chelsea.png", "test", 1, 2, "Stefan van der Walt, CC0"),
-    Packaged(_SKIMAGE, "data/rocket.jpg", "test", 2, 2, "SpaceX, public domain"),
-    Packaged(_SKIMAGE, "data/coffee.png", "stress", 2, 2, "Rachel Michetti, CC0"),
-    Packaged("sklearn", "datasets/images/flower.jpg", "stress", 2, 2, f"vultilion, {_CC_BY}"),
+_USE = {
+    "astronaut": ("train", 2, 2),
+    "china": ("train", 2, 2),
+    "ihc": ("train", 2, 2),
+    "hubble_deep_field": ("train", 2, 2),
+    "brick": ("train", 1, 1),
+    "gravel": ("train", 1, 1),
+    "grass": ("train", 1, 1),
+    "camera": ("train", 1, 1),
+    "grace_hopper": ("val", 2, 2),
+    "retina": ("val_color", 2, 2),
+    "chelsea": ("test", 1, 2),
+    "rocket": ("test", 2, 2),
+    "coffee": ("stress", 2, 2),
+    "flower": ("stress", 2, 2),
+}
+CATALOGUE: tuple[Packaged, ...] = tuple(
+    Packaged(photo, *_USE[photo.name]) for photo in sample_photos() if photo.name in _USE
 )
 
 
@@ -131,14 +128,13 @@ def packaged_photos(size: int) -> list[Photo]:
     """
     photos: list[Photo] = []
     for entry in CATALOGUE:
-        whole = _read8(_packaged_file(entry))
-        stem = Path(entry.path).stem
+        whole = _read8(entry.photo.path)
+        stem, source = entry.photo.name, f"{entry.photo.package}/{entry.photo.file}"
         for row in range(entry.rows):
             for column in range(entry.columns):
                 region = _cell(whole, row, entry.rows, column, entry.columns)
                 name = stem if entry.rows * entry.columns == 1 else f"{stem}-{row}{column}"
-                source = f"{entry.package}/{entry.path}"
-                photos.append(Photo(name, entry.split, source, entry.credit, fit(region, size)))
+                photos.append(Photo(name, entry.split, source, entry.photo.credit, fit(region, size)))
     return photos
 
 
@@ -216,16 +212,6 @@ def divide(scores: Sequence[float], seed: int, plan: SplitPlan) -> list[str]:
     kept = round(plan.colorful_train / (1 - plan.colorful_train) * len(ordinary))
     take(colorful, max(0, len(colorful) - kept), "stress")
     return splits
-
-
-def _packaged_file(entry: Packaged) -> Path:
-    spec = importlib.util.find_spec(entry.package)
-    if spec is None or spec.origin is None:
-        raise UserError(f"the package {entry.package} is not installed: pip install -e '.[color,demo]'")
-    path = Path(spec.origin).parent / entry.path
-    if not path.is_file():
-        raise UserError(f"{path} is missing: this version of {entry.package} does not carry it. Use --photos DIR.")
-    return path
 
 
 def _read8(path: Path) -> np.ndarray:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
 from basicsr.engine.image_io import read_image
 from plugins.color_fidelity.color_sets_duplicates import Match, find_matches, fingerprint, group
-from plugins.color_fidelity.demo_photos import CATALOGUE, fit, packaged_photos
+from plugins.color_fidelity.demo_photos import fit, packaged_photos
+from plugins.sample_photos import sample_photos
 from tests.plugins.color_fidelity.color_sets_kit import NEUTRAL, TEAL, room
 
 
@@ -48,12 +46,7 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def photos() -> list[np.ndarray]:
     """Whole photographs that installed packages carry."""
-    found = []
-    for entry in CATALOGUE:
-        spec = importlib.util.find_spec(entry.package)
-        assert spec is not None and spec.origin is not None
-        found.append(fit(read_image(Path(spec.origin).parent / entry.path), 256))
-    return found
+    return [fit(read_image(photo.path), 256) for photo in sample_photos()]
 
 
 @pytest.mark.parametrize("change", CHANGES)

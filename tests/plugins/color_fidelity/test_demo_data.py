@@ -19,6 +19,7 @@ from plugins.color_fidelity.demo_data import (
 )
 from plugins.color_fidelity.demo_photos import CATALOGUE, SPLITS, SplitPlan, divide, packaged_photos
 from plugins.color_science import apply_to_arrays, rgb_to_oklab
+from plugins.sample_photos import sample_photos
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +131,7 @@ def test_packaged_photographs_are_there_credited_and_in_one_split() -> None:
         assert photo.pixels.dtype == np.uint8 and photo.pixels.shape[2] == 3
         assert min(photo.pixels.shape[:2]) >= 128, f"{photo.name} is smaller than the demo's crop"
         assert photo.credit
-    sources = [(entry.package, entry.path) for entry in CATALOGUE]
-    assert len(set(sources)) == len(sources)
+    assert {entry.photo.name for entry in CATALOGUE} == {photo.name for photo in sample_photos()}
 
 
 def test_regions_of_a_photograph_do_not_overlap() -> None:
