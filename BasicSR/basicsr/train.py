@@ -24,6 +24,7 @@ if __name__ == "__main__":
 
 from basicsr.engine import distributed
 from basicsr.engine.checkpoint import prune
+from basicsr.engine.epochs import resolve_epochs
 from basicsr.engine.errors import UserError
 from basicsr.engine.interrupt import BrokenOff, Interrupted, StopRequest
 from basicsr.engine.progress import ProgressLine, TerminalHandler, wants_bar
@@ -63,7 +64,7 @@ def create_train_val_dataloader(
     """Build the endless stream of training batches and the validation loaders.
 
     Args:
-        opt: The run's options.
+        opt: The run's options; what they say in epochs is set in iterations too, in place.
         logger: Gets the sizes.
         start_iter: The stream begins with the batch of iteration ``start_iter + 1``.
 
@@ -76,7 +77,6 @@ def create_train_val_dataloader(
     from basicsr.data import build_dataloader, build_dataset
     from basicsr.data.train_stream import build_train_stream
 
-    total_iters = int(opt["train"]["total_iter"])
     stream, val_loaders = None, []
     for name, dataset_opt in opt["datasets"].items():
         phase = name.split("_")[0]
@@ -104,6 +104,9 @@ def create_train_val_dataloader(
             logger.info("Validation data: %s images in %s.", f"{size:,}", dataset_opt["name"])
     if stream is None:
         raise UserError("datasets.train is missing: there is nothing to train on")
+    for line in resolve_epochs(opt, stream.epoch_len, stream.global_batch):
+        logger.info("%s.", line)
+    total_iters = int(opt["train"]["total_iter"])
     return stream, stream, val_loaders, stream.epoch_at(total_iters) + 1, total_iters
 
 

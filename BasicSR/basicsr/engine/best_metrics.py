@@ -47,6 +47,17 @@ class BestMetrics:
 
     def watched(self) -> tuple[str, str] | None:
         """The (set, metric) by which the best weights are kept, as ``val.best_metric`` says; None without metrics."""
+        return self.find((self._opt.get("val") or {}).get("best_metric"))
+
+    def find(self, chosen: str | None) -> tuple[str, str] | None:
+        """The (set, metric) that ``label`` or ``set/label`` means.
+
+        Args:
+            chosen: None for the first metric of the first set.
+
+        Returns:
+            The pair; None without metrics.
+        """
         metrics = self._metrics()
         if not metrics:
             return None
@@ -56,7 +67,6 @@ class BestMetrics:
             if key.split("_")[0] == "val" and entry
         ] or list(self.results)
         first = names[0] if names else ""
-        chosen = (self._opt.get("val") or {}).get("best_metric")
         if chosen is None:
             return first, next(iter(metrics))
         for name in names:

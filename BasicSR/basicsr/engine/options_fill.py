@@ -70,7 +70,7 @@ def fill_defaults(opt: Mapping[str, Any], is_train: bool) -> dict[str, Any]:
     else:
         filled.pop("train", None)
     filled["val"] = _val({**defaults_of(ValOptions), **(opt.get("val") or {})})
-    if filled["val"]["val_freq"] is None and filled.get("train"):
+    if filled["val"]["val_freq"] is None and filled["val"]["val_epoch"] is None and filled.get("train"):
         filled["val"]["val_freq"] = filled["train"].get("total_iter")
     filled["logger"] = {**defaults_of(LoggerOptions), **(opt.get("logger") or {})}
     filled["logger"]["wandb"] = {**defaults_of(WandbOptions), **(filled["logger"].get("wandb") or {})}
@@ -114,7 +114,8 @@ def _dataset(key: str, given: Mapping[str, Any], scale: int) -> dict[str, Any]:
 def apply_debug_mode(opt: dict[str, Any]) -> None:
     """Log, save and validate often where the experiment's name holds ``debug``; in place."""
     if "debug" in opt["name"]:
-        opt["val"]["val_freq"] = DEBUG_FREQUENCIES["val_freq"]
+        opt["val"].update(val_freq=DEBUG_FREQUENCIES["val_freq"], val_epoch=None)
+        opt["logger"]["save_checkpoint_epoch"] = None
         for key in ("print_freq", "save_checkpoint_freq"):
             opt["logger"][key] = DEBUG_FREQUENCIES[key]
 

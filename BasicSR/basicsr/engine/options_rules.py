@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from basicsr.engine.epochs import EPOCH_KEYS
 from basicsr.engine.option_types import did_you_mean
 from basicsr.engine.options_check import Checker
 from basicsr.engine.options_yaml import Entry, Place
@@ -38,6 +39,7 @@ LOWER_BOUNDS: Mapping[tuple[str, ...], float] = {
     ("train", "net_d_iters"): 1,
     ("train", "net_d_init_iters"): 0,
     ("train", "warmup_iter"): -1,
+    ("train", "warmup_epoch"): 0,
     ("train", "ema_decay"): 0,
     ("train", "grad_clip"): 0,
     ("val", "val_freq"): 1,
@@ -98,6 +100,13 @@ def _is_folder_name(name: str) -> bool:
     return name.isprintable() and all(part.strip() and part not in (".", "..") for part in parts)
 
 
+def _is_weights_name(name: str) -> bool:
+    """Whether a word is the name of a weights file that no checkpoint of an iteration can have."""
+    stem, dot, ending = name.rpartition(".")
+    plain = bool(stem.strip(".")) and name.isprintable() and not set(name) & set("/\\:")
+    return plain and bool(dot) and ending in ("pth", "safetensors") and not stem.rpartition("_")[2].isdigit()
+
+
 class _Rules:
     def __init__(self, checker: Checker, top: Entry, values: Mapping[str, Any]) -> None:
         self.checker = checker
@@ -139,6 +148,10 @@ class _Rules:
             ratio = self._value(keys)
             if isinstance(ratio, (int, float)) and not ratio > 0:
                 self.error(keys, f"must be above 0, is {ratio}")
+        for keys in (("train", "total_epoch"), ("val", "val_epoch"), ("logger", "save_checkpoint_epoch")):
+            epochs = self._value(keys)
+            if isinstance(epochs, (int, float)) and not epochs > 0:
+                self.error(keys, f"must be above 0, is {epochs}")
         seed = self.values.get("manual_seed")
         if isinstance(seed, int) and seed >= 2**63:
             self.error(("manual_seed",), f"must be below 2**63, is {seed}")
@@ -158,6 +171,11 @@ class _Rules:
         return value
 
     def two_names(self) -> None:
+        for part, epochs, iterations in EPOCH_KEYS:
+            written = [find(self.top, part, key) for key in (epochs, iterations)]
+            if all(entry is not None and entry.value is not None for entry in written):
+                message = f"says in epochs what '{iterations}' says in iterations; keep one"
+                self.error((part, epochs), message)
         for section, new, old in TWO_NAMES:
             for keys in self._expand(section):
                 if self._value((*keys, new)) is not None and self._value((*keys, old)) is not None:
@@ -197,9 +215,14 @@ class _Rules:
 
     def validation(self, is_train: bool) -> None:
         sets = {key: item for key, item in self.datasets.items() if key != "train"}
-        if is_train and sets and self.val.get("val_freq") is None and not self._broken("val.val_freq"):
+        often = any(self.val.get(key) is not None or self._broken(f"val.{key}") for key in ("val_freq", "val_epoch"))
+        if is_train and sets and not often:
             message = f"missing; there is a validation set ({next(iter(sets))}): say how often to validate, e.g. 1000"
             self.error(("val", "val_freq"), message)
+        best_file = self.val.get("best_file")
+        if best_file is not None and not _is_weights_name(best_file):
+            message = f"{best_file!r}: give a file name that ends in .pth or .safetensors, without folders"
+            self.error(("val", "best_file"), message)
         for axis in ("h", "w") if self.val.get("grids") else ():
             key = f"crop_size_{axis}"
             if self.val.get(key) is None and self.val.get(f"{key}_ratio") is None and not self._broken(f"val.{key}"):
@@ -230,6 +253,9 @@ class _Rules:
             if not self._broken("train"):
                 self.error(("train",), "missing; training needs total_iter, optim_g, scheduler and a loss")
             return
+        length = [find(self.top, "train", key) for key in ("total_iter", "total_epoch")]
+        if not any(entry is not None and entry.value is not None for entry in length):
+            self.error(("train", "total_iter"), "missing; say how long to train: total_iter (or total_epoch)")
         if not self._written("optim_"):
             self.error(("train", "optim_g"), "missing; training needs an optimizer: optim_g: {type: AdamW, lr: 1e-3}")
         for key, optimizer in self.train.items():
@@ -256,6 +282,8 @@ class _Rules:
         total = self.train.get("total_iter")
         if not scheduler:
             return
+        if scheduler.get("type") == "ReduceLROnPlateau":
+            self._plateau(scheduler)
         self._same_length(scheduler, "periods", "restart_weights", 1)
         self._same_length(scheduler, "restarts", "restart_weights", 1)
         if not isinstance(total, int):
@@ -273,6 +301,16 @@ class _Rules:
         if isinstance(span, int) and span < total:
             message = f"{span} is less than train.total_iter ({total}): the learning rate rises again after {span}"
             self.checker.warn(self.place("train", "scheduler", "T_max"), "train.scheduler.T_max", message)
+
+    def _plateau(self, scheduler: Mapping[str, Any]) -> None:
+        labels = [str(item) for item in self.val.get("metrics") or {}]
+        if not labels:
+            message = "ReduceLROnPlateau follows a validation metric and there is none: add val.metrics and a val set"
+            self.error(("train", "scheduler", "type"), message)
+        metric = scheduler.get("metric")
+        if labels and metric and str(metric).rpartition("/")[2] not in labels:
+            advice = did_you_mean(str(metric), labels) or f"; there are: {', '.join(labels)}"
+            self.error(("train", "scheduler", "metric"), f"val.metrics has no '{metric}'{advice}")
 
     def _same_length(self, scheduler: Mapping[str, Any], one: str, other: str, default: int) -> None:
         if not isinstance(scheduler.get(one), list):

@@ -98,7 +98,9 @@ class TrainOptions:
 
     Attributes:
         total_iter: Number of iterations; one iteration is one step of the optimizer.
+        total_epoch: The same in epochs of the training set; write one of the two.
         warmup_iter: Iterations over which the learning rate grows linearly from 0; -1 for none.
+        warmup_epoch: The same in epochs.
         scheduler: Learning rate over time: ``type`` and the scheduler's parameters.
         ema_decay: Decay per iteration of the moving average of the weights; 0 for none.
         accum_iter: Batches whose gradients are added up for one step: the effective batch is this times larger.
@@ -114,9 +116,11 @@ class TrainOptions:
         Family("optim_", "", dict, None, "Optimizer of that network: `type`, `lr` and the optimizer's parameters."),
         Family("", "_opt", dict, None, "A loss: `type` and the loss's parameters, and the keys of every loss."),
     )
-    total_iter: int
     scheduler: dict[str, Any]
+    total_iter: int | None = None
+    total_epoch: float | None = None
     warmup_iter: int = -1
+    warmup_epoch: float | None = None
     ema_decay: float = 0.0
     accum_iter: int = 1
     grad_clip: float | Literal[False] | None = None
@@ -133,12 +137,14 @@ class ValOptions:
 
     Attributes:
         val_freq: Validate every so many iterations. Needed when training with a validation set.
+        val_epoch: The same in epochs; write one of the two.
         save_img: Whether the outputs are written as images.
         suffix: Ending of the written images' names; the experiment's name by default. Testing only.
         pbar: Whether a progress bar is shown.
         metrics: One entry per metric, ``label: {type: ..., better: higher|lower}`` and the metric's parameters.
         best_metric: Metric by which the best weights are kept: ``label`` or ``set/label``; the first metric of the
             first set by default.
+        best_file: Name of the file with the best weights, among the run's models; ``net_g_best.pth`` by default.
         save_gt: Whether the targets are written beside the outputs; ``~`` is the model's default.
         grids: Whether large images are processed in overlapping tiles.
         crop_size_h: Height of a tile in pixels.
@@ -155,11 +161,13 @@ class ValOptions:
     """
 
     val_freq: int | None = None
+    val_epoch: float | None = None
     save_img: bool = False
     suffix: str | None = None
     pbar: bool = False
     metrics: dict[str, Any] | None = None
     best_metric: str | None = None
+    best_file: str | None = None
     save_gt: bool | None = None
     grids: bool = False
     crop_size_h: int | None = None
@@ -205,6 +213,7 @@ class LoggerOptions:
     Attributes:
         print_freq: Log every so many iterations.
         save_checkpoint_freq: Save weights and training state every so many iterations.
+        save_checkpoint_epoch: The same in epochs.
         keep_last: Number of saved iterations to keep; all by default. The best and the latest are always kept.
         use_tb_logger: Whether TensorBoard files are written.
         progress: ``bar`` on a terminal, ``plain`` lines, or ``auto``.
@@ -213,6 +222,7 @@ class LoggerOptions:
 
     print_freq: int = 100
     save_checkpoint_freq: int = 5000
+    save_checkpoint_epoch: float | None = None
     keep_last: int | None = None
     use_tb_logger: bool = True
     progress: Literal["auto", "bar", "plain"] = "auto"

@@ -33,7 +33,8 @@ from basicsr.engine.schema import (
 )
 from basicsr.utils import registry as registries
 
-METRIC_INPUTS = ("img", "img2")
+# Images for a metric of one image; all outputs and labels of a set for a metric of a classifier.
+METRIC_INPUTS = ("img", "img2", "outputs", "labels")
 OPTIMIZER_INPUTS = ("params",)
 SCHEDULER_INPUTS = ("optimizer", "last_epoch")
 LOSS_ENDING = "_opt"

@@ -190,6 +190,13 @@ def grad_norm(parameters: Sequence[Tensor], clip: float = 0.0) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(norms))
 
 
+def options_of_step(train_opt: Mapping[str, Any], precision: Precision) -> list[str]:
+    """The options that only :class:`TrainStep` applies, as far as they ask for something; for a warning."""
+    found = [f"train.{key}" for key in ("accum_iter", "grad_clip") if (train_opt.get(key) or 0) not in (0, 1)]
+    found += ["train.non_finite: skip"] if train_opt.get("non_finite") == "skip" else []
+    return found + ([f"precision: {precision.name}"] if precision.dtype is not None else [])
+
+
 def split_batch(batch: Mapping[str, Any], pieces: int) -> list[tuple[int, dict[str, Any]]]:
     """Split a batch along its first dimension into (size, chunk) pairs.
 

@@ -23,7 +23,7 @@ from basicsr.engine.errors import UserError
 from basicsr.engine.network_io import fit, read_state_dict, strip_prefixes
 from basicsr.engine.optim import build_optimizer
 from basicsr.engine.precision import Precision
-from basicsr.models.lr_scheduler import build_scheduler
+from basicsr.models.lr_scheduler import ReduceLROnPlateau, build_scheduler
 from basicsr.utils.dist_util import master_only
 
 logger = logging.getLogger("basicsr")
@@ -134,6 +134,23 @@ class BaseModel:
 
     def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: int) -> None:
         self._best.update(dataset_name, metric, val, current_iter)
+
+    def inform_schedulers(self, dataset_name: str, results: Mapping[str, float]) -> None:
+        """Let the schedules that follow a metric see the figures of one set.
+
+        Args:
+            dataset_name: The set.
+            results: Metric label to figure, the same on every process.
+        """
+        for scheduler in self.schedulers:
+            if not isinstance(scheduler, ReduceLROnPlateau):
+                continue
+            watched = self._best.find(scheduler.metric) if scheduler.metric else self._best.watched()
+            if watched is None or watched[0] != dataset_name:
+                continue
+            better = self.best_metric_results[dataset_name][watched[1]]["better"]
+            if scheduler.observe(results[watched[1]], better):
+                logger.info("%s/%s no longer improves: the learning rate is reduced.", *watched)
 
     # Networks
 
@@ -260,14 +277,16 @@ class BaseModel:
         net_label: str,
         current_iter: int | str,
         param_key: str | list[str] = "params",
+        file_name: str | None = None,
     ) -> None:
-        """Write ``<net_label>_<iteration>.pth``, atomically.
+        """Write ``<net_label>_<iteration>.pth``, atomically, with :meth:`checkpoint_record`.
 
         Args:
             net: One network, or several for one file.
             net_label: Such as ``net_g``.
             current_iter: The iteration; -1 is ``latest``; a word stands for itself.
             param_key: The section of each network in the file.
+            file_name: Another name for the file.
 
         Raises:
             UserError: The file cannot be written.
@@ -279,7 +298,12 @@ class BaseModel:
             raise ValueError(f"save_network: {len(nets)} networks but {len(keys)} values of param_key")
         name = "latest" if current_iter == -1 else current_iter
         sections = {key: strip_prefixes(self.get_bare_model(n).state_dict()) for key, n in zip(keys, nets, strict=True)}
-        save_weights(Path(self.opt["path"]["models"]) / f"{net_label}_{name}.pth", sections)
+        path = Path(self.opt["path"]["models"]) / (file_name or f"{net_label}_{name}.pth")
+        save_weights(path, sections, self.checkpoint_record())
+
+    def checkpoint_record(self) -> Mapping[str, Any] | None:
+        """Plain data for every weights file: what the network was trained on, what its outputs mean. None for none."""
+        return None
 
     def load_network(
         self, net: nn.Module, load_path: str | Path, strict: bool = True, param_key: str | None = "params"

@@ -1,7 +1,8 @@
 """Learning-rate schedules, every one a closed form of the iteration.
 
 A closed form does not read the rate it last set, so warm-up, which overwrites that rate, cannot leak into the rest of
-the schedule, and a resumed run sees the same values.
+the schedule, and a resumed run sees the same values. ``ReduceLROnPlateau`` too: of the iteration and of the number of
+reductions so far.
 """
 
 from __future__ import annotations
@@ -223,6 +224,90 @@ class VibrateLR(_WholeRunLR):
         if share < 3 / 8:
             return 1 - share * 8 / 3
         return 0.2 if share < 5 / 8 else 0.1
+
+
+@SCHEDULER_REGISTRY.register()
+class ReduceLROnPlateau(_ClosedFormLR):
+    """Multiply the rate by ``factor`` when a validation metric has not improved for more than ``patience`` validations.
+
+    Counts are part of the training state, so a resumed run reduces when the uninterrupted one would have.
+
+    Args:
+        optimizer: The optimizer whose rate is set.
+        factor: The factor, above 0 and below 1.
+        patience: Validations in a row without improvement that change nothing.
+        threshold: Least relative change of the metric that counts as an improvement.
+        cooldown: Validations after a reduction that are not counted.
+        min_lr: The rate never falls below it.
+        metric: ``label`` or ``set/label``; the metric that picks the best weights (``val.best_metric``) by default.
+        last_epoch: The iteration before the first; -1 for a new run.
+
+    Raises:
+        UserError: A value is out of range.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        metric: str | None = None,
+        last_epoch: int = -1,
+    ) -> None:
+        _check(0 < factor < 1, "factor", factor, "a number above 0 and below 1, such as 0.1")
+        _check(patience >= 0, "patience", patience, "a number of validations from 0 on")
+        _check(threshold >= 0, "threshold", threshold, "a share from 0 on, such as 0.0001")
+        _check(cooldown >= 0, "cooldown", cooldown, "a number of validations from 0 on")
+        _check(min_lr >= 0, "min_lr", min_lr, "a rate from 0 on")
+        self.factor, self.patience, self.threshold = factor, patience, threshold
+        self.cooldown, self.min_lr, self.metric = cooldown, min_lr, metric
+        self.best: float | None = None
+        self.bad_validations = 0
+        self.cooling = 0
+        self.reductions = 0
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base_lr: float) -> float:
+        """The learning rate now, for a parameter group that started at ``base_lr``."""
+        return max(min(self.min_lr, base_lr), base_lr * self.factor**self.reductions)
+
+    def observe(self, value: float, better: str) -> bool:
+        """Take the metric of a validation.
+
+        Args:
+            value: The metric; NaN counts as no improvement.
+            better: ``higher`` or ``lower``.
+
+        Returns:
+            Whether the rate is reduced; it is in force from the next iteration on.
+        """
+        if self._improves(value, better):
+            self.best, self.bad_validations = value, 0
+        else:
+            self.bad_validations += 1
+        if self.cooling > 0:
+            self.cooling -= 1
+            self.bad_validations = 0
+        if self.bad_validations <= self.patience:
+            return False
+        self.reductions, self.cooling, self.bad_validations = self.reductions + 1, self.cooldown, 0
+        return True
+
+    def _improves(self, value: float, better: str) -> bool:
+        if math.isnan(value):
+            return False
+        if self.best is None:
+            return True
+        margin = self.threshold * abs(self.best)
+        return value > self.best + margin if better == "higher" else value < self.best - margin
+
+
+def _check(holds: bool, key: str, value: float, right: str) -> None:
+    if not holds:
+        raise UserError(f"scheduler ReduceLROnPlateau: {key}: {value}: give {right}")
 
 
 def build_scheduler(kind: str, optimizer: Optimizer, total_iter: int | None = None, **options: object) -> LRScheduler:

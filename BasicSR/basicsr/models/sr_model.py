@@ -16,7 +16,7 @@ from basicsr.engine.errors import UserError
 from basicsr.engine.inference import full_precision, self_ensemble, tile_size, tiled
 from basicsr.engine.loss_set import LossSchedule, LossSet, loss_entries, split_schedule, weighted_terms
 from basicsr.engine.nonfinite import NonFiniteGuard
-from basicsr.engine.train_step import TrainStep
+from basicsr.engine.train_step import TrainStep, options_of_step
 from basicsr.engine.validation import Validation
 from basicsr.engine.validation_report import SetResult, log_text
 from basicsr.losses import build_loss
@@ -28,7 +28,6 @@ logger = logging.getLogger("basicsr")
 PIXEL, PERCEPTUAL = "pixel_opt", "perceptual_opt"
 # Names of upstream's log for its two losses.
 _UPSTREAM_NAMES = {PIXEL: "l_pix", f"{PERCEPTUAL}/percep": "l_percep", f"{PERCEPTUAL}/style": "l_style"}
-_STEP_OPTIONS = ("accum_iter", "grad_clip")
 
 
 @MODEL_REGISTRY.register()
@@ -139,10 +138,7 @@ class SRModel(BaseModel):
     def _warn_of_own_step(self) -> None:
         if self.uses_engine_step():
             return
-        train_opt = self.opt["train"]
-        unused = [f"train.{key}" for key in _STEP_OPTIONS if (train_opt.get(key) or 0) not in (0, 1)]
-        unused += ["train.non_finite: skip"] if train_opt.get("non_finite") == "skip" else []
-        unused += [f"precision: {self.precision.name}"] if self.precision.dtype is not None else []
+        unused = options_of_step(self.opt["train"], self.precision)
         if unused:
             name = type(self).__name__
             logger.warning("%s has its own optimize_parameters, which does not apply %s.", name, ", ".join(unused))
@@ -346,6 +342,8 @@ class SRModel(BaseModel):
         self._initialize_best_metric_results(dataset_name)
         for label, value in self.metric_results.items():
             self._update_best_metric_result(dataset_name, label, value, current_iter)
+        if self.is_train:
+            self.inform_schedulers(dataset_name, self.metric_results)
         self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
 
     def _log_validation_metric_values(self, current_iter: int, dataset_name: str, tb_logger: Any) -> None:
@@ -377,15 +375,17 @@ class SRModel(BaseModel):
         self.save_training_state(epoch, current_iter)
 
     def save_best(self, epoch: int, current_iter: int) -> None:
-        """Write the network as ``net_g_best.pth``."""
-        self._save_weights(BEST)
+        """Write the network as ``net_g_best.pth``, or under the name that ``val.best_file`` gives."""
+        self._save_weights(BEST, (self.opt.get("val") or {}).get("best_file"))
         self._best.improved = False
 
-    def _save_weights(self, label: int | str) -> None:
+    def _save_weights(self, label: int | str, file_name: str | None = None) -> None:
+        # A subclass may have its own save_network, with upstream's parameters only.
+        named = {} if file_name is None else {"file_name": file_name}
         if hasattr(self, "net_g_ema"):
-            self.save_network([self.net_g, self.net_g_ema], "net_g", label, param_key=["params", "params_ema"])
+            self.save_network([self.net_g, self.net_g_ema], "net_g", label, ["params", "params_ema"], **named)
         else:
-            self.save_network(self.net_g, "net_g", label)
+            self.save_network(self.net_g, "net_g", label, **named)
 
 
 def _last(output: Any) -> Any:

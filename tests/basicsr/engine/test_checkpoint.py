@@ -208,3 +208,12 @@ def test_the_longest_name_can_be_written_and_a_file_as_folder_is_a_user_error(tm
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match="cannot write .*file/sub/x"):
         checkpoint.write_atomic(tmp_path / "file" / "sub" / "x", lambda file: file.write(b"x"))
+
+
+@pytest.mark.parametrize("name", ["net.pth", "net.safetensors"])
+def test_a_record_of_plain_data_travels_with_the_weights(tmp_path: Path, name: str) -> None:
+    record = {"encoding": "srgb", "names": ["a", "b"], "nested": {"rgb": [[0.25, 0.5, 0.25]], "size": 224}}
+    checkpoint.save_weights(tmp_path / name, {"params": {"w": torch.ones(2)}}, record)
+    content = checkpoint.load_weights(tmp_path / name)
+    assert content["record"] == record
+    assert torch.equal(content["params"]["w"], torch.ones(2))

@@ -53,7 +53,7 @@ def test_files_in_upstreams_and_nafnets_form_pass_unchanged(file: Path, tmp_path
         ({"datasets__val": 3}, "datasets.val: expected a mapping with the 'type' of the dataset, got the number 3"),
         ({"logger": [1]}, "logger: expected a mapping, got the list [1]"),
         ({"name": REMOVE}, "name: missing; the top level needs it (text"),
-        ({"train__total_iter": REMOVE}, "train.total_iter: missing; 'train' needs it (a whole number"),
+        ({"train__total_iter": REMOVE}, "train.total_iter: missing; say how long to train"),
         ({"train__scheduler": REMOVE}, "train.scheduler: missing; 'train' needs it"),
         ({"train__scheduler": None}, "train.scheduler: missing; 'train' needs it"),
         ({"train__pixel_opt": REMOVE}, "train.pixel_opt: missing; training needs at least one loss"),
