@@ -1,0 +1,98 @@
+"""Score-CAM: the weight of a channel is what the network says of the picture masked by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from basicsr.engine.errors import UserError
+from plugins.illuminant.illuminant_cnn_arch import FIRST_CENTER, STRIDE, IlluminantCNN
+
+
+def score_maps(
+    net: IlluminantCNN,
+    image: Tensor,
+    last: Tensor,
+    classes: Sequence[int],
+    top_k: int | None,
+    batch_size: int,
+    progress: Callable[[int, int], None] | None,
+    resize: Callable[[Tensor, tuple[int, int]], Tensor],
+) -> Tensor:
+    """Score-CAM maps of several classes from one set of masked forward passes.
+
+    A channel's weight for a class is the softmax over the channels of the class's logit for the image times the
+    channel's map scaled to [0, 1] (algorithm 1 of Wang et al., "Score-CAM: Score-weighted visual explanations for
+    convolutional neural networks", CVPR workshops 2020; the constant logit of a baseline leaves no trace in it).
+    Channels that are the same everywhere mask nothing and are left out. With ``top_k`` only the most active of the
+    others are looked at: those of the largest sum over the positions.
+
+    Args:
+        net: In evaluation mode.
+        image: (1, 3, H, W).
+        last: (1, C, h, w), its last feature map.
+        classes: Class indices.
+        top_k: Number of channels, from 1 on; None takes all.
+        batch_size: Masked images at a time.
+        progress: Called with the number of passes done and of all.
+        resize: Brings (n, h, w) to (n, H, W).
+
+    Returns:
+        (number of classes, h, w), not negative, not scaled.
+    """
+    if (top_k is not None and top_k < 1) or batch_size < 1:
+        raise UserError(f"top_k and batch_size are whole numbers from 1 on, got {top_k} and {batch_size}.")
+    channels = active_channels(last[0], top_k)
+    if len(channels) == 0:
+        return last.new_zeros((len(classes), *last.shape[-2:]))
+    chosen = last[0, channels]
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    masks = stretch_range(chosen)
+    logits = []
+    for start in range(0, len(channels), batch_size):
+        part = resize(masks[start : start + batch_size], size)
+        logits.append(net(image * part[:, None]))
+        if progress is not None:
+            progress(min(start + batch_size, len(channels)), len(channels))
+    weights = torch.cat(logits)[:, list(classes)].softmax(0)
+    return torch.einsum("ck,chw->khw", weights, chosen).relu()
+
+
+def active_channels(last: Tensor, top_k: int | None = None) -> Tensor:
+    """Indices of the channels of (C, h, w) that are not the same everywhere, the most active first."""
+    flat = last.flatten(1)
+    varied = flat.amax(1) > flat.amin(1)
+    order = torch.sort(flat.sum(1), descending=True, stable=True).indices
+    return order[varied[order]][:top_k]
+
+
+def stretch_range(maps: Tensor, flat: float = 0.0) -> Tensor:
+    """Scale each map of (n, h, w) to reach from 0 to 1; a map without a range becomes ``flat`` where it is positive."""
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    extent = high - low
+    scaled = (maps - low) / torch.where(extent > 0, extent, 1)
+    return torch.where(extent > 0, scaled, flat * (maps > 0))
+
+
+def align(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps on the network's grid (n, h, w), brought to the image's size (n, H, W), each value on the pixel it is of.
+
+    Bilinear; outside the outermost positions their values continue.
+    """
+    rows, columns = (_weights(int(count), pixels, maps) for count, pixels in zip(maps.shape[-2:], size, strict=True))
+    return rows @ maps @ columns.T
+
+
+def stretch(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """The usual way, which knows nothing of the padding: the grid spread over the whole image; for comparisons."""
+    return functional.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
+
+
+def _weights(count: int, pixels: int, like: Tensor) -> Tensor:
+    """(pixels, count): the share of each position in each pixel of one axis."""
+    place = (torch.arange(pixels, device=like.device, dtype=like.dtype) - FIRST_CENTER) / STRIDE
+    distance = place.clamp(0, count - 1)[:, None] - torch.arange(count, device=like.device, dtype=like.dtype)
+    return (1 - distance.abs()).clamp_min(0)
