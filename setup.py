@@ -55,6 +55,10 @@ setup(
         "onnx": ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18"],
         # the photographs of the demo come out of these packages
         "demo": ["scikit-learn>=1.4"],
+        # k-means of lights, rank correlations, plots
+        "illuminant": ["scikit-learn>=1.4", "scipy>=1.11", "matplotlib>=3.8"],
+        # refinement of heat maps by a dense conditional random field; built from source, needs a C++ compiler
+        "crf": ["pydensecrf2>=1.1"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.5",
@@ -67,5 +71,11 @@ setup(
             "setuptools>=68",
         ],
     },
-    entry_points={"basicsr.plugins": ["color_fidelity = plugins.color_fidelity"]},
+    entry_points={
+        "basicsr.plugins": [
+            "classification = plugins.classification",
+            "color_fidelity = plugins.color_fidelity",
+            "illuminant = plugins.illuminant",
+        ]
+    },
 )

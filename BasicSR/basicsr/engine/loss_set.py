@@ -149,8 +149,8 @@ class LossSet(nn.Module):
         """The loss of that name, or None."""
         return self.losses[name] if name in self.losses else None
 
-    def one(self, name: str, pred: Tensor, target: Tensor, current_iter: int, **context: Any) -> LossTerms:
-        """One of the losses, weighted by its schedule; see :meth:`forward`."""
+    def one(self, name: str, pred: Any, target: Any, current_iter: int, **context: Any) -> LossTerms:
+        """One of the losses, weighted by its schedule; see :meth:`forward`; any task's prediction and target."""
         return weighted_terms(name, self.losses[name], self.schedules[name], pred, target, current_iter, **context)
 
     def forward(self, pred: Tensor, target: Tensor, current_iter: int, **context: Any) -> LossTerms:
@@ -180,7 +180,7 @@ LossTerms = tuple[Any, dict[str, Tensor]]
 
 
 def weighted_terms(
-    name: str, loss: nn.Module, schedule: LossSchedule, pred: Tensor, target: Tensor, current_iter: int, **context: Any
+    name: str, loss: nn.Module, schedule: LossSchedule, pred: Any, target: Any, current_iter: int, **context: Any
 ) -> LossTerms:
     """Compute one loss at its share of the weight.
 
@@ -198,7 +198,7 @@ def weighted_terms(
     return term, {name: term.detach(), **{f"{name}/{key}": part.detach().mean() * share for key, part in parts.items()}}
 
 
-def _call(loss: nn.Module, pred: Tensor, target: Tensor, context: Mapping[str, Any]) -> Any:
+def _call(loss: nn.Module, pred: Any, target: Any, context: Mapping[str, Any]) -> Any:
     """Call a loss with what its forward takes: total variation takes no target, upstream's losses take no context."""
     kind: Any = type(loss)
     positional, names = _signature(kind)

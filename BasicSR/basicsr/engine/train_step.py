@@ -190,6 +190,15 @@ def grad_norm(parameters: Sequence[Tensor], clip: float = 0.0) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(norms))
 
 
+def joined(outputs: Sequence[Any]) -> Any:
+    """The outputs of a batch's chunks as one: tensors, or mappings of tensors, end to end."""
+    if len(outputs) == 1:
+        return outputs[0]
+    if isinstance(outputs[0], Mapping):
+        return {key: torch.cat([output[key] for output in outputs]) for key in outputs[0]}
+    return torch.cat(list(outputs))
+
+
 def options_of_step(train_opt: Mapping[str, Any], precision: Precision) -> list[str]:
     """The options that only :class:`TrainStep` applies, as far as they ask for something; for a warning."""
     found = [f"train.{key}" for key in ("accum_iter", "grad_clip") if (train_opt.get(key) or 0) not in (0, 1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +16,7 @@ from basicsr.engine.errors import UserError
 from basicsr.engine.inference import full_precision, self_ensemble, tile_size, tiled
 from basicsr.engine.loss_set import LossSchedule, LossSet, loss_entries, split_schedule, weighted_terms
 from basicsr.engine.nonfinite import NonFiniteGuard
-from basicsr.engine.train_step import TrainStep, options_of_step
+from basicsr.engine.train_step import TrainStep, joined, options_of_step
 from basicsr.engine.validation import Validation
 from basicsr.engine.validation_report import SetResult, log_text
 from basicsr.losses import build_loss
@@ -186,7 +186,7 @@ class SRModel(BaseModel):
             current_iter,
             self.batch_names,
         )
-        self.output = _joined([_last(output) for output in result.outputs])
+        self.output = joined([_last(output) for output in result.outputs])
         self.log_dict = OrderedDict(result.parts)
         if self.ema_decay > 0 and result.stepped:
             self.model_ema(decay=self.ema_decay)
@@ -391,7 +391,3 @@ class SRModel(BaseModel):
 def _last(output: Any) -> Any:
     """A network may return several stages; the last one is its output."""
     return output[-1] if isinstance(output, list | tuple) else output
-
-
-def _joined(outputs: Sequence[Tensor]) -> Tensor:
-    return outputs[0] if len(outputs) == 1 else torch.cat(list(outputs))
