@@ -6,6 +6,8 @@ Numbers come from the SplitMix64 finaliser (Steele, Lea and Flood, "Fast splitta
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -34,6 +36,26 @@ def permutation(length: int, *key: int) -> np.ndarray:
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         z ^= z >> np.uint64(31)
     return np.argsort(z, kind="stable")
+
+
+class Order(Protocol):
+    """An endless order of samples: a pure function of a seed and the position, so that no state has to be saved.
+
+    A data set with a method ``sample_order(seed) -> Order`` decides itself what comes when: a curriculum, class
+    balance, shares of several sources. Position ``p`` goes to process ``p % world_size``, so every number of processes
+    draws the same samples.
+
+    Attributes:
+        epoch_len: Samples of one epoch.
+    """
+
+    epoch_len: int
+
+    def index(self, position: int) -> int:
+        """The data set's index at a position, from 0."""
+
+    def seed_at(self, position: int) -> int:
+        """The 64-bit seed of the random choices of the sample at a position."""
 
 
 class SampleOrder:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from basicsr.data.dataset_options import label, read_options
 from basicsr.data.loader_options import LoaderOptions
 from basicsr.data.prefetch_dataloader import CUDAPrefetcher, PrefetchGenerator
-from basicsr.data.sample_order import SampleOrder, mix
+from basicsr.data.sample_order import Order, SampleOrder, mix
 from basicsr.engine.errors import UserError
 from basicsr.engine.loader_process import Failure, GuardedCollate, checked, start_loader_process
 
@@ -49,7 +49,7 @@ class _SeededDataset(Dataset):
 class _Positions(Sampler[list[tuple[int, int]]]):
     """This rank's share of the global batches, without end: positions ``p`` with ``p % world_size == rank``."""
 
-    def __init__(self, order: SampleOrder, global_batch: int, rank: int, world_size: int, start_iter: int) -> None:
+    def __init__(self, order: Order, global_batch: int, rank: int, world_size: int, start_iter: int) -> None:
         self.order, self.global_batch, self.start_iter = order, global_batch, start_iter
         self.rank, self.world_size = rank, world_size
 
@@ -83,7 +83,8 @@ class TrainStream:
     ) -> None:
         size = len(cast(Sized, dataset))
         crops = int(getattr(dataset, "crops_per_image", 1))
-        self.order = SampleOrder(size, loader.dataset_enlarge_ratio, crops, seed)
+        own_order = getattr(dataset, "sample_order", None)
+        self.order = own_order(seed) if own_order else SampleOrder(size, loader.dataset_enlarge_ratio, crops, seed)
         self.epoch_len = self.order.epoch_len
         self.global_batch = loader.batch_size_per_gpu * accum_iter * world_size
         self.iters_per_epoch = -(-self.epoch_len // self.global_batch)
@@ -158,7 +159,8 @@ def build_train_stream(
     """Build the stream of training batches.
 
     Args:
-        dataset: Map-style data set. ``crops_per_image`` and ``collate_fn`` attributes are honoured.
+        dataset: Map-style data set. ``crops_per_image`` and ``collate_fn`` attributes are honoured; a ``sample_order``
+            method gives an order of its own (see :class:`basicsr.data.sample_order.Order`).
         dataset_opt: The data set's section; its loader keys are used.
         opt: All options: ``manual_seed``, ``device`` and ``train.accum_iter`` are used.
         rank: This process.

@@ -232,3 +232,33 @@ def test_several_crops_of_one_image_decode_it_once(tmp_path: Path, monkeypatch: 
         with_cache, islice(build_train_stream(without, section, {"manual_seed": 0}), 1), strict=True
     ):
         assert torch.equal(batch["gt"], other["gt"]) and torch.equal(batch["lq"], other["lq"])
+
+
+class Backwards:
+    """From the last sample to the first, without end; an epoch is two samples."""
+
+    epoch_len = 2
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def index(self, position: int) -> int:
+        return 9 - position % 10
+
+    def seed_at(self, position: int) -> int:
+        return mix(self.seed, position)
+
+
+class OwnOrder(Noise):
+    def sample_order(self, seed: int) -> Backwards:
+        return Backwards(seed)
+
+
+def test_a_data_set_may_decide_the_order_itself() -> None:
+    batches = stream(OwnOrder(), 3)
+    assert [int(i) for batch in batches for i in batch["index"]] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 9, 8]
+    halves = [stream(OwnOrder(), 3, batch=2, rank=rank, world_size=2) for rank in range(2)]
+    together = [int(i) for pair in zip(*halves, strict=True) for part in pair for i in part["index"]]
+    assert sorted(together[:4]) == [6, 7, 8, 9]
+    section = {"batch_size_per_gpu": 1, "num_worker_per_gpu": 0}
+    assert build_train_stream(OwnOrder(), section, {"manual_seed": 1}).epoch_len == 2
