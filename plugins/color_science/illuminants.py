@@ -18,6 +18,7 @@ SMALLEST_CHANNEL = 2e-3
 """Smallest share of a channel: deep orange and tinted lights leave the gamut of sRGB, but a light must be positive."""
 DAYLIGHT_SHARE = 0.6
 TINT_SPREAD = 0.006
+_HALVINGS = 8
 _JOIN = (4000.0, 5000.0)
 
 
@@ -119,7 +120,8 @@ def sample_lights(count: int, rng: np.random.Generator) -> Array:
     """Draw plausible lights, for those who have no measured ones: a guess at the world, not a measurement of it.
 
     Six in ten are daylight of 4000 to 20000 K, the others incandescent light of 2000 to 3500 K, both uniform in
-    reciprocal temperature, which is about uniform in what is seen; the tint is normal with a spread of 0.006.
+    reciprocal temperature, which is about uniform in what is seen; the tint is normal with a spread of 0.006. A tint
+    that would take a light out of the gamut of sRGB is halved until it does not.
 
     Args:
         count: How many.
@@ -132,4 +134,9 @@ def sample_lights(count: int, rng: np.random.Generator) -> Array:
     place = rng.random(count)
     limits = np.where(day[:, None], 1 / np.array([20000.0, 4000.0]), 1 / np.array([3500.0, 2000.0]))
     cct = 1 / (limits[:, 0] + place * (limits[:, 1] - limits[:, 0]))
-    return cct_to_linear_srgb(cct, rng.normal(0.0, TINT_SPREAD, count))
+    tint = rng.normal(0.0, TINT_SPREAD, count)
+    lights = cct_to_linear_srgb(cct, tint)
+    for _ in range(_HALVINGS):
+        tint = np.where(lights.min(-1) < 1.5 * SMALLEST_CHANNEL, tint / 2, tint)
+        lights = cct_to_linear_srgb(cct, tint)
+    return lights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -36,16 +37,21 @@ class TruthRow:
     light: Light
 
 
+class DegenerateError(ValueError):
+    """Three numbers that are no light, because one is not positive or not finite."""
+
+
 def normalized(values: Sequence[float]) -> Light:
     """Scale three positive numbers to the sum 1.
 
     Raises:
-        ValueError: There are not three, or one is not positive and finite; the message says it of "r, g, b".
+        DegenerateError: One is not positive and finite.
+        ValueError: There are not three.
     """
     if len(values) != 3:
         raise ValueError(f"three numbers r, g, b are needed, got {len(values)}")
     if not all(math.isfinite(v) and v > 0 for v in values):
-        raise ValueError(f"r, g, b must be positive, got {', '.join(f'{v:g}' for v in values)}")
+        raise DegenerateError(f"r, g, b must be positive, got {', '.join(f'{v:g}' for v in values)}")
     largest = max(values)
     scaled = [v / largest for v in values]  # a sum of huge numbers could overflow
     total = math.fsum(scaled)
@@ -84,7 +90,7 @@ def read_wp(path: Path) -> Light:
         raise UserError(f"{path}: a .wp file holds three positive numbers r, g, b: {error}.") from error
 
 
-def read_table(path: Path, columns: str | None = None) -> list[TruthRow]:
+def read_table(path: Path, columns: str | None = None, drop_degenerate: bool = False) -> list[TruthRow]:
     """Read a table of lights.
 
     Columns may be divided by commas, semicolons, tabs or blanks. With a header, the name is in ``image``, ``file``,
@@ -96,6 +102,7 @@ def read_table(path: Path, columns: str | None = None) -> list[TruthRow]:
         path: The file.
         columns: Which of several lights, such as ``mean``, ``left`` or ``right`` (Cube++). None: ``r, g, b``, else
             ``mean``.
+        drop_degenerate: Leave out, with a warning, rows whose numbers are not all positive, instead of an error.
 
     Returns:
         The rows, in the file's order.
@@ -114,21 +121,30 @@ def read_table(path: Path, columns: str | None = None) -> list[TruthRow]:
         raise UserError(f"{path}: it has no header, so there are no columns '{columns}'; leave that option out.")
     else:
         places = _plain_places(path, head)
-    rows, problems = [], []
+    rows: list[TruthRow] = []
+    problems: list[str] = []
+    degenerate: list[str] = []
     for number, fields in body:
         try:
             rows.append(TruthRow(number, *_row(fields, places)))
+        except DegenerateError as error:
+            (degenerate if drop_degenerate else problems).append(f"line {number}: {error}")
         except ValueError as error:
             problems.append(f"line {number}: {error}")
     if problems:
-        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        raise UserError(f"{path}: {len(problems)} of {len(body)} rows: {'; '.join(problems[:_SHOWN])}{more}.")
+        raise UserError(f"{path}: {len(problems)} of {len(body)} rows: {_first(problems)}.")
+    if degenerate:
+        logging.getLogger("basicsr").warning("%s: %d rows left out: %s.", path, len(degenerate), _first(degenerate))
     if not rows:
-        raise UserError(f"{path}: it holds a header and no row.")
+        raise UserError(f"{path}: it holds no row with a light.")
     return rows
 
 
-def read_lights(path: Path, columns: str | None = None) -> np.ndarray[Any, Any]:
+def _first(texts: list[str]) -> str:
+    return "; ".join(texts[:_SHOWN]) + (f"; and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else "")
+
+
+def read_lights(path: Path, columns: str | None = None, drop_degenerate: bool = False) -> np.ndarray[Any, Any]:
     """Read nothing but lights: a table, or a folder of ``.wp`` files.
 
     Returns:
@@ -142,7 +158,7 @@ def read_lights(path: Path, columns: str | None = None) -> np.ndarray[Any, Any]:
         if not files:
             raise UserError(f"{path}: no .wp file in this folder or below; give that folder, or a csv of r, g, b.")
         return np.array([read_wp(file) for file in files])
-    return np.array([row.light for row in read_table(path, columns)])
+    return np.array([row.light for row in read_table(path, columns, drop_degenerate)])
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
