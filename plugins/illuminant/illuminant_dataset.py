@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -140,7 +140,10 @@ class IlluminantDataset(data.Dataset):
         centroids: The classes.
         class_counts: Samples of each class in one pass, (K,) int64; expected and rounded where lights are drawn.
         images: The photos and their lights, in order, without repetitions.
+        path_keys: Options that are files; relative ones start at the project's root.
     """
+
+    path_keys: ClassVar[tuple[str, ...]] = ("centroids", "truth", "list_file", "relight_lights")
 
     def __init__(self, opt: IlluminantOptions | Mapping[str, Any]) -> None:
         super().__init__()

@@ -22,6 +22,7 @@ from basicsr.engine.options_schema import (
     ValOptions,
     WandbOptions,
 )
+from basicsr.utils.registry import DATASET_REGISTRY
 
 LOADER_MODULE = "basicsr.data.loader_options"
 DATA_PATH_PREFIXES = ("dataroot", "meta_info")
@@ -120,6 +121,15 @@ def apply_debug_mode(opt: dict[str, Any]) -> None:
             opt["logger"][key] = DEBUG_FREQUENCIES[key]
 
 
+def is_data_path(dataset: Mapping[str, Any], key: object) -> bool:
+    """Whether a key of a data set is a file or folder: by its name, or because the class lists it in ``path_keys``."""
+    if str(key).startswith(DATA_PATH_PREFIXES):
+        return True
+    kind = dataset.get("type")
+    known = isinstance(kind, str) and kind in DATASET_REGISTRY
+    return known and key in getattr(DATASET_REGISTRY.get(str(kind)), "path_keys", ())
+
+
 def absolute(path: str, root: Path) -> str:
     """``~`` expanded, relative to the project's root, without ``..``; URLs as they are."""
     return path if "://" in path else os.path.normpath(root / os.path.expanduser(path))
@@ -129,7 +139,7 @@ def resolve_paths(opt: dict[str, Any], root: Path, is_train: bool) -> None:
     """Make data and weight paths absolute and name the run's folders; in place."""
     for dataset in opt["datasets"].values():
         for key, value in dataset.items():
-            if isinstance(value, str) and str(key).startswith(DATA_PATH_PREFIXES):
+            if isinstance(value, str) and is_data_path(dataset, key):
                 dataset[key] = absolute(value, root)
     paths = opt["path"]
     for key, value in paths.items():

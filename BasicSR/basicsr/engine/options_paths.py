@@ -10,7 +10,7 @@ from typing import Any
 from basicsr.data.image_source import store_root
 from basicsr.engine.option_types import nearest
 from basicsr.engine.options_check import Checker
-from basicsr.engine.options_fill import DATA_PATH_PREFIXES, absolute
+from basicsr.engine.options_fill import absolute, is_data_path
 from basicsr.engine.options_rules import find
 from basicsr.engine.options_yaml import Entry
 
@@ -47,7 +47,7 @@ def _check_data(checker: Checker, top: Entry, datasets: Mapping[str, Any]) -> bo
         if backend == "memcached":
             continue  # its paths are keys of a server
         for key, value in (dataset or {}).items():
-            if not str(key).startswith(DATA_PATH_PREFIXES):
+            if not is_data_path(dataset, key):
                 continue
             for path in value if isinstance(value, list) else [value]:
                 if not isinstance(path, str) or "://" in path or _exists(absolute(path, checker.root), backend):
