@@ -1,0 +1,1 @@
+"""LEGO parts and their colours: data, renders, the classifier."""
