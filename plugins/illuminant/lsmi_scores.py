@@ -26,16 +26,17 @@ RANKED_PIXELS = 20_000
 """Rank figures are taken over at most so many pixels, evenly spread."""
 
 FIGURES = {
-    "miou_shares": "mIoU of shares above 0.5",
-    "miou_maps": "mIoU of maps from 0.5 on",
-    "miou_tenth_of_max": "mIoU, published rule (0.1 of the maximum)",
+    "miou_shares": "mIoU shares",
+    "miou_maps": "mIoU maps",
+    "miou_tenth_of_max": "mIoU 0.1 rule",
     "soft_mae": "soft MAE",
     "spearman": "Spearman",
     "region_auc": "region AUC",
-    "map_correlation": "correlation of the two maps",
+    "map_correlation": "map corr.",
 }
-"""Name and meaning of each figure."""
-LOWER_IS_BETTER = ("soft_mae", "map_correlation")
+"""Each figure's title in a table; :func:`score` says what it is."""
+TRIVIAL_ROWS = ("all ones", "uniform", "random", "global class", "oracle, thresholded", "oracle")
+"""Names of the answers that :func:`trivial_answers` gives, in its order."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def region_auc(maps: Array, truth: Array) -> float:
 
     Of the two classes with the most light, a and b: the probability that the map of a is higher at a pixel where a has
     more light than b than at a pixel where b has more (equal values count half), and the same for b; the mean of both.
-    Two identical maps give exactly 0.5, whatever they look like; maps of two separate regions 1; swapped maps 0.
+    Two identical maps give exactly 0.5, whatever they look like; maps of two separate regions 1; swapped maps 0. A
+    class that was not looked at has a map of zeros, which counts 0.5.
 
     Args:
         maps: (N, K).
@@ -172,14 +174,15 @@ def trivial_answers(truth: Array, dominant: int, seed: int) -> Mapping[str, Clas
     def answer(shares: Array, maps: Array | None = None, two: tuple[int, int] = top) -> ClassMaps:
         return ClassMaps(np.moveaxis(shares if maps is None else maps, -1, 0), shares, two)
 
-    return {
-        "all ones": answer(ones),
-        "uniform": answer(ones / classes),
-        "random": answer(noise / noise.sum(-1, keepdims=True), noise),
-        "global class": answer(one_class),
-        "oracle, thresholded": answer(hard, two=best),
-        "oracle": answer(truth.clip(0, 1), two=best),
-    }
+    answers = (
+        answer(ones),
+        answer(ones / classes),
+        answer(noise / noise.sum(-1, keepdims=True), noise),
+        answer(one_class),
+        answer(hard, two=best),
+        answer(truth.clip(0, 1), two=best),
+    )
+    return dict(zip(TRIVIAL_ROWS, answers, strict=True))
 
 
 def _mean_spearman(maps: Array, truth: Array, present: Array) -> float:

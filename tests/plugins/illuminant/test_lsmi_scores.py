@@ -71,7 +71,7 @@ def test_only_valid_pixels_count() -> None:
 
 
 def test_rank_figures_take_pixels_evenly_and_the_same_each_time() -> None:
-    truth = soft_truth(side=300)
+    truth = soft_truth(side=150)
     first, second = trivial_scores(truth), trivial_scores(truth)
     assert first == second
     assert first["oracle"]["spearman"] == pytest.approx(1)
