@@ -77,8 +77,8 @@ class Scene:
         size = max(1, round(width * share)), max(1, round(height * share))
 
         def smaller(array: Array) -> Array:
-            small = cv2.resize(np.ascontiguousarray(array, np.float32), size, interpolation=cv2.INTER_AREA)
-            return small.reshape(size[1], size[0], -1)
+            planes = np.moveaxis(array.reshape(height, width, -1), 2, 0).astype(np.float32)
+            return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes], axis=2)
 
         known = smaller(self.valid)
         valid = known[..., 0] >= _WHOLLY

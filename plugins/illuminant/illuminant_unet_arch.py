@@ -13,10 +13,16 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from plugins.illuminant.illuminant_cnn_arch import FIRST_CENTER, SMALLEST, STRIDE, IlluminantCNN
 from plugins.illuminant.illuminant_map import mix_lights
 
+_DARK = 1e-3
+"""Added before a logarithm is taken."""
 MAX_OFFSET = 1.0
 """Bound of the offset's size in natural logarithms of R/G and B/G."""
 # Pixel (of the padded picture) at position 0, and pixels between positions, of IlluminantCNN's three feature maps.
 _HALF, _QUARTER, _LAST = (4.5, 1.0), (11.0, 2.0), (float(FIRST_CENTER), float(STRIDE))
+_CELL = 4
+_CELLS = (FIRST_CENTER + (_CELL - 1) / 2, float(_CELL))
+_WINDOWS = (3, 9)
+_STATISTICS = 4 * (len(_WINDOWS) + 1)
 
 
 @ARCH_REGISTRY.register()
@@ -68,7 +74,7 @@ class IlluminantUNet(nn.Module):
         self.coarse = nn.Conv2d(256, 3 * width, 1)
         self.coarse_mix = _mix(3 * width, 3 * width)
         self.quarter_skip = nn.Conv2d(64, width, 1)
-        self.middle_mix = _mix(4 * width, 2 * width)
+        self.middle_mix = _mix(4 * width + _STATISTICS, 2 * width)
         self.half_skip = nn.Conv2d(32, width // 2, 1)
         self.fine_mix = _mix(2 * width + width // 2 + 3, width)
         self.answer = nn.Conv2d(width, num_classes + 2 * residual_light, 1)
@@ -90,8 +96,8 @@ class IlluminantUNet(nn.Module):
         # The grid of every second pixel of what the encoder sees, in its pixels.
         coarse_grid = [torch.arange(0, size + 1, 2, device=image.device).float() for size in seen.shape[-2:]]
         deep = self.coarse_mix(self.coarse(last) + self.whole(last.mean((2, 3)))[..., None, None])
-        middle = torch.cat([_at(deep, _LAST, coarse_grid), _at(self.quarter_skip(quarter), _QUARTER, coarse_grid)], 1)
-        middle = self.middle_mix(middle)
+        parts = [_at(deep, _LAST, coarse_grid), _at(self.quarter_skip(quarter), _QUARTER, coarse_grid)]
+        middle = self.middle_mix(torch.cat([*parts, _at(local_statistics(seen), _CELLS, coarse_grid)], 1))
         grid = [(index + 0.5) / scale - 0.5 for index in (rows, columns)]
         unpadded = (float(FIRST_CENTER), 2.0)
         fine = [_at(middle, unpadded, grid), _at(self.half_skip(half), _HALF, grid), image]
@@ -141,6 +147,29 @@ def light_of_output(output: Tensor, centroids: Tensor) -> Tensor:
         raise ValueError(f"{output.shape[1]} output channels do not fit {classes} classes of light")
     offset = output[:, classes:] if output.shape[1] > classes else None
     return mix_lights(output[:, :classes].softmax(1), centroids, offset)
+
+
+def local_statistics(image: Tensor) -> Tensor:
+    """What the classical methods say of each neighbourhood: log R/G and log B/G of its mean and of its maximum.
+
+    Grey-world and white-patch over windows of 12 and 36 pixels and over the whole picture: a short way from the
+    picture's colours to the light's, which the convolutions need not learn.
+
+    Args:
+        image: (N, 3, H, W) in [0, 1].
+
+    Returns:
+        (N, 12, ceil(H / 4), ceil(W / 4)).
+    """
+    cells = functional.avg_pool2d(image, _CELL, ceil_mode=True)
+    levels = []
+    for window in _WINDOWS:
+        half = window // 2
+        levels.append(functional.avg_pool2d(cells, window, 1, half, count_include_pad=False))
+        levels.append(functional.max_pool2d(cells, window, 1, half))
+    levels += [whole.expand_as(cells) for whole in (cells.mean((2, 3), keepdim=True), cells.amax((2, 3), keepdim=True))]
+    logs = [(level + _DARK).log() for level in levels]
+    return torch.cat([part for log in logs for part in (log[:, :1] - log[:, 1:2], log[:, 2:] - log[:, 1:2])], 1)
 
 
 def pad_by_reflection(image: Tensor) -> Tensor:

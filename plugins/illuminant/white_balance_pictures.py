@@ -40,7 +40,7 @@ def light_picture(light: Array, valid: Array | None = None) -> Array:
         light: (H, W, 3), positive; scaled so that the largest channel of each pixel is 1.
         valid: (H, W); other pixels are black.
     """
-    known = np.isfinite(light).all(2) if valid is None else np.asarray(valid, dtype=bool)
+    known: Array = np.asarray(np.isfinite(light).all(2) if valid is None else valid, dtype=bool)
     safe = np.where(known[..., None], light, 1.0)
     colors = green_one(safe)
     colors = colors / colors.max(2, keepdims=True)
