@@ -59,7 +59,7 @@ def difference_light(pictures: Mapping[str, Array], number: int, charts: Array, 
     """
     first = pictures["1"].astype(np.float64) - levels.black
     image = first if number == 1 else pictures[f"1{number}"] - levels.black - first
-    clipped: Array = (image >= levels.white - levels.black).any(-1)
+    clipped = np.asarray((image >= levels.white - levels.black).any(-1))
     patches = gray_patches(np.maximum(image, 0), clipped, charts)
     chosen = brightest(patches.colors, ~patches.clipped)
     return None if chosen is None else patches.colors[chosen] / patches.colors[chosen, 1]
