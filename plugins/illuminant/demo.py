@@ -26,6 +26,7 @@ from basicsr.engine.options_merge import load_options
 from plugins.color_science.illuminants import sample_lights
 from plugins.illuminant.centroid_fit import fit_centroids
 from plugins.illuminant.centroid_plot import write_centroid_plot
+from plugins.illuminant.eval_samples import samples_of
 from plugins.illuminant.illuminant_dataset import IlluminantDataset
 from plugins.illuminant.illuminant_eval import LitSample
 from plugins.sample_photos import sample_photos
@@ -224,14 +225,6 @@ def train(options: DemoOptions, say: Say) -> None:
 
 
 def test_samples(options: DemoOptions) -> Iterator[LitSample]:
-    """The held-out photos under their lights, as the validation of the training sees them.
-
-    They are rounded to 8 bits, as a file would be.
-    """
+    """The held-out photos under their lights, as the validation of the training sees them."""
     entry = load_options(options.root / OPTIONS, train_command(options, False)[5:]).root.plain()["datasets"]["val"]
-    dataset = IlluminantDataset({**entry, "phase": "val"})
-    for index in range(len(dataset)):
-        item = dataset[index]
-        image = np.round(item["image"].numpy().transpose(1, 2, 0) * 255) / 255
-        name = Path(item["lq_path"]).stem
-        yield LitSample(f"{name}-{index}", image.astype(np.float32), item["light"].double().numpy(), None, name)
+    return samples_of(IlluminantDataset({**entry, "phase": "val"}))
