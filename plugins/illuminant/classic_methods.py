@@ -15,7 +15,7 @@ Method = Callable[[Array, "Array | None"], Array]
 
 SATURATED = 0.98
 """A pixel with a channel from here on is not used: what the sensor cut off has lost the light's colour."""
-EDGE_SIGMA, EDGE_POWER = 2.0, 1.0
+EDGE_SIGMA, EDGE_POWER = 1.0, 1.0
 _LEAST = 1e-4
 """Smallest channel of an answer, as a share of its largest: a light has some of every channel."""
 
