@@ -28,7 +28,8 @@ _DARKEST = 1e-3
 _BRIGHT = 0.35
 _TEXTURE = 0.035
 _BIN = 0.03
-_NEAR, _NEAR_SHADOW = 0.10, 0.22
+_NEAR, _NEAR_SHADOW, _NEAR_OTHER = 0.10, 0.22, 0.35
+_WHITE = 0.4
 _SHADE, _SHADOW = 0.40, 0.04
 _PART = 0.02
 _RIM = 0.012
@@ -84,12 +85,12 @@ def find_paper(image: Array) -> PaperTruth:
     small = shrink(image.astype(np.float32), WORKING_SIDE)
     linear = to_linear(np.clip(small, 0, 1), "srgb")
     clipped = small.max(-1) >= _CLIPPED
-    area, hide, problem = _search(linear, clipped)
+    area, around, hide, problem = _search(linear, clipped)
     light: tuple[float, float, float] | None = None
     spread = quality = 0.0
     paper = area & ~clipped
     if not problem:
-        light, spread, problem = _measure(linear, area, paper)
+        light, spread, problem = _measure(linear, area, paper, around)
     if not problem:
         over = 1 - paper.sum() / area.sum()
         quality = float(min(1.0, area.mean() / 0.5) * (1 - spread / (2 * MOST_SPREAD)) * (1 - over))
@@ -101,8 +102,8 @@ def find_paper(image: Array) -> PaperTruth:
     return PaperTruth(light, masks[0], masks[1], quality, "", spread)
 
 
-def _search(linear: Array, clipped: Array) -> tuple[Array, Array, str]:
-    """The lit paper, all paper, and a problem or nothing."""
+def _search(linear: Array, clipped: Array) -> tuple[Array, Array, Array, str]:
+    """The lit paper of one colour, also that of other colours, all paper, and a problem or nothing."""
     nothing = np.zeros(clipped.shape, bool)
     luminance = linear.mean(-1)
     chroma = np.log(np.maximum(linear, _DARKEST))
@@ -110,23 +111,26 @@ def _search(linear: Array, clipped: Array) -> tuple[Array, Array, str]:
     smooth = _texture(luminance) < _TEXTURE
     top = np.percentile(luminance, 98)
     if top < 0.01:
-        return nothing, nothing, "the photo is black"
+        return nothing, nothing, nothing, "the photo is black"
     seeds = smooth & (luminance > _BRIGHT * top) & ~clipped
     if seeds.mean() < LEAST_SHARE / 3:
         over = (clipped & smooth).mean() >= LEAST_SHARE
-        return nothing, nothing, "the bright areas are overexposed" if over else "no bright area without texture"
+        return (
+            nothing,
+            nothing,
+            nothing,
+            "the bright areas are overexposed" if over else "no bright area without texture",
+        )
     center = _mode(chroma[seeds])
     level = np.median(luminance[seeds & (_distance(chroma, center) < _NEAR)])
     near = _distance(chroma, center)
     lit = smooth & ((near < _NEAR) & (luminance > _SHADE * level) | clipped & (near < 2 * _NEAR))
     area = _large_parts(lit)
     if area.mean() < LEAST_SHARE:
-        return (
-            nothing,
-            nothing,
-            f"an even bright area covers {100 * area.mean():.0f} % of the photo, too little for paper",
-        )
-    return area, _with_shadows(area, near, luminance, level, clipped), ""
+        problem = f"an even bright area covers {100 * area.mean():.0f} % of the photo, too little for paper"
+        return nothing, nothing, nothing, problem
+    bright = smooth & (near < _NEAR_OTHER) & (luminance > _SHADE * level) & ~clipped
+    return area, _joined(bright, area), _with_shadows(area, near, linear, level, clipped), ""
 
 
 def _texture(luminance: Array) -> Array:
@@ -158,24 +162,32 @@ def _large_parts(mask: Array) -> Array:
     return large[labels]
 
 
-def _with_shadows(area: Array, near: Array, luminance: Array, level: float, clipped: Array) -> Array:
-    """Add what touches the lit paper and has about its colour, however dark, then a rim."""
-    like = area | ((near < _NEAR_SHADOW) & (luminance > _SHADOW * level)) | clipped & (near < _NEAR_SHADOW)
-    _, labels = cv2.connectedComponents(like.astype(np.uint8), connectivity=4)
-    joined = np.isin(labels, np.unique(labels[area])) & like
+def _joined(mask: Array, area: Array) -> Array:
+    """The parts of ``mask | area`` that hold some of ``area``."""
+    both = mask | area
+    _, labels = cv2.connectedComponents(both.astype(np.uint8), connectivity=4)
+    return np.isin(labels, np.unique(labels[area])) & both
+
+
+def _with_shadows(area: Array, near: Array, linear: Array, level: float, clipped: Array) -> Array:
+    """Add what touches the lit paper and has about its colour, however dark, or is overexposed; then a rim."""
+    blown = clipped & (linear.min(-1) > _WHITE * linear.max(-1))
+    joined = _joined((near < _NEAR_SHADOW) & (linear.mean(-1) > _SHADOW * level) | blown, area)
     radius = max(1, round(_RIM * min(area.shape)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
     return cv2.dilate(joined.astype(np.uint8), kernel).astype(bool)
 
 
-def _measure(linear: Array, area: Array, paper: Array) -> tuple[tuple[float, float, float] | None, float, str]:
+def _measure(
+    linear: Array, area: Array, paper: Array, around: Array
+) -> tuple[tuple[float, float, float] | None, float, str]:
     over = 1 - paper.sum() / area.sum()
     if over > MOST_CLIPPED:
         return None, 0.0, f"{100 * over:.0f} % of the paper are overexposed"
     pixels = linear[paper].astype(np.float64)
     median = np.median(pixels, axis=0)
     red, green, blue = (float(value) for value in median / median.sum())
-    spread = float(np.percentile(recovery_error(np.maximum(pixels, 1e-6), median), 68))
+    spread = float(np.percentile(recovery_error(np.maximum(linear[around], 1e-6), median), 68))
     tint = float(recovery_error(median, np.ones(3)))
     if tint > MOST_TINT:
         return None, spread, f"the even bright area is {tint:.0f} degrees from grey: rather coloured than white"
