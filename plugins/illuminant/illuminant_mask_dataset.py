@@ -41,6 +41,8 @@ class IlluminantMaskOptions:
         camera: Only those of this camera. Omitted: all in the manifest.
         encoding: ``linear``: raw RGB. ``srgb``: the same with the sRGB curve, for features that learnt from pictures.
         hard: ``drop`` leaves out pictures with a light that is in no class.
+        hide_unknown: Show pixels whose light is not known as black. They are LSMI's colour charts above all, from which
+            a network would read the answer that no other photo offers.
         phase: ``train`` draws crops, mirrors and lights; anything else gives whole pictures, nothing random.
         short_side: Shrink to so many pixels on the shorter side. Omitted: as the files are.
         image_size: Edge of the square training crop. Required in training.
@@ -56,6 +58,7 @@ class IlluminantMaskOptions:
     split: Literal["train", "val", "test"] = "train"
     camera: str | None = None
     hard: Literal["keep", "drop"] = "keep"
+    hide_unknown: bool = True
     phase: str = "train"
     short_side: int | None = None
     image_size: int | None = None
@@ -161,7 +164,7 @@ class IlluminantMaskDataset(data.Dataset):
         scene = self._read(row)
         if self.options.phase == "train":
             scene = self._train_view(scene, row)
-        image = from_linear(scene.image, self.options.encoding)
+        image = from_linear(scene.hidden_image() if self.options.hide_unknown else scene.image, self.options.encoding)
         return {
             "lq": _tensor(image),
             "gt": _tensor(scene.light_map()),

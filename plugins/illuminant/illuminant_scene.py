@@ -52,6 +52,10 @@ class Scene:
         light[~self.valid] = 1.0
         return light / light[..., 1:2]
 
+    def hidden_image(self) -> Array:
+        """The picture, black where its light is not known: colour charts, above all, would tell it."""
+        return self.image * self.valid[..., None]
+
     def cut(self, top: int, left: int, height: int, width: int) -> Scene:
         """A box of it."""
         box = (slice(top, top + height), slice(left, left + width))

@@ -39,6 +39,7 @@ class Picture:
         save: Gets the balanced picture, linear, and the folder; writes it and returns the file.
         truth: (H, W, 3) its true light, NaN where unknown; None where there is none.
         raw: Whether it is raw RGB, dark to look at.
+        seen: What is shown to who says the light, where that is not the picture: a scene without its colour charts.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Picture:
     save: Callable[[Array, Path], Path]
     truth: Array | None = None
     raw: bool = False
+    seen: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,8 @@ def scene_picture(root: Path, masks: Path, row: ManifestRow) -> Picture:
     file = read_mask_file(masks / row.npz)
     scene = scene_of(file, read_scene_image(root, file))
     truth = np.where(scene.valid[..., None], scene.light_map(), np.nan)
-    name = f"{row.camera}_{row.image_id}"
-    return Picture(name, scene.image, lambda balanced, folder: _save_linear(balanced, folder, name), truth, raw=True)
+    name, seen = f"{row.camera}_{row.image_id}", scene.hidden_image()
+    return Picture(name, scene.image, lambda balanced, folder: _save_linear(balanced, folder, name), truth, True, seen)
 
 
 def balance_picture_to(picture: Picture, estimate: Estimator, keep: Keep, folder: Path, pictures: bool) -> Result:
@@ -157,7 +159,7 @@ def balance_picture_to(picture: Picture, estimate: Estimator, keep: Keep, folder
         folder: Where to write ``<name>.*``, and with ``pictures`` ``<name>_light.png`` and ``<name>_compare.png``.
         pictures: Whether to write the illuminant map and the before/after picture.
     """
-    light = estimate(picture.linear)
+    light = estimate(picture.linear if picture.seen is None else picture.seen)
     balanced = balance(picture.linear, light, keep)
     file = picture.save(balanced, folder)
     whole = np.broadcast_to(light, picture.linear.shape)

@@ -80,7 +80,7 @@ def classic(name: str) -> Estimator:
 
     def estimate(linear: Array) -> Array:
         try:
-            return green_one(method(linear, None))
+            return green_one(method(linear, linear.any(2)))  # black says nothing of the light
         except ValueError as error:
             raise UserError(f"{key} finds no light in it ({error}).") from error
 

@@ -49,6 +49,8 @@ def test_a_validation_sample_is_the_whole_scene(root: Path) -> None:
     torch.testing.assert_close(sample["shares"].sum(0), known.float(), atol=1e-5, rtol=0)
     assert 0.9 < known.float().mean() < 1
     assert float(sample["shares"][:, ~known].abs().max()) == 0
+    assert float(sample["lq"][:, ~known].abs().max()) == 0
+    assert float(dataset(root, hide_unknown=False)[0]["lq"][:, ~known].min()) > 0
     # The picture is the reflectance times the map: divided by it, the two halves have the same colour on average.
     flat = sample["lq"] / sample["gt"]
     ratio = (flat[0] / flat[1])[known]
