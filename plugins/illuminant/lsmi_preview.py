@@ -123,7 +123,7 @@ def _legend(row: ManifestRow, width: int) -> Image.Image:
     legend = Image.new("RGB", (width, 26), _PAPER)
     pen, font = ImageDraw.Draw(legend), ImageFont.load_default(12)
     pen.text((_GAP, 6), f"{' | '.join(_TITLES)}     classes from cool to warm:", fill=_INK, font=font)
-    left = 330
+    left = 350
     for color in [*class_colors(count), _OTHER]:
         pen.rectangle((left, 6, left + 22, 20), fill=tuple(int(part) for part in color), outline=_INK)
         left += 26

@@ -17,8 +17,8 @@ from plugins.illuminant.lsmi_mask_files import illuminant_map
 
 LightSource = Callable[[int, np.random.Generator], Array]
 """Called as ``source(count, rng)``; gives (count, 3) positive linear colours of any scale."""
-SMALLEST_ANGLE = 3.0
-"""Lights of one scene are drawn until they are that many degrees apart, or 50 times."""
+SMALLEST_ANGLE = 5.0
+"""Lights of one scene are drawn until they are that many degrees apart, or 50 times; so are 95 % of LSMI's pairs."""
 BRIGHTEST_CHART = 0.9
 """Exposure: the whitest patch under all lights, of the sensor's range."""
 CLIPPED_CHART = 1.3
