@@ -204,7 +204,8 @@ def _place_charts(height: int, width: int, rng: np.random.Generator) -> Array:
         center = np.array([left + min(width, height) * (third + 0.5) / 3, height * rng.uniform(0.2, 0.8)])
         slant = rng.uniform(-0.04, 0.04, (4, 2)) * (WIDTH, HEIGHT)
         charts.append(center + scale * (BOX + slant - np.array([WIDTH, HEIGHT]) / 2))
-    return np.asarray(charts, dtype=np.float64)
+    # As meta.json will hold them: with one decimal, in pixels of twice the size.
+    return np.round(np.asarray(charts, dtype=np.float64) * 2, 1) / 2
 
 
 def _paint(reflectance: Array, corners: Array) -> None:
