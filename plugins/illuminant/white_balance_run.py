@@ -80,7 +80,7 @@ def classic(name: str) -> Estimator:
 
     def estimate(linear: Array) -> Array:
         try:
-            return green_one(method(linear, linear.any(2)))  # black says nothing of the light
+            return green_one(method(linear, np.asarray(linear.any(2))))  # black says nothing of the light
         except ValueError as error:
             raise UserError(f"{key} finds no light in it ({error}).") from error
 
