@@ -147,7 +147,8 @@ def _distance(chroma: Array, center: Array) -> Array:
 def _mode(chroma: Array) -> Array:
     """The densest place of (N, 2) points: the fullest cell of a smoothed histogram, then the median around it."""
     edges = np.arange(-2.5, 2.5 + _BIN, _BIN)
-    table = np.histogram2d(*np.clip(chroma, -2.49, 2.49).T, bins=(edges, edges))[0]
+    inside = np.clip(chroma, -2.49, 2.49)
+    table = np.histogram2d(inside[:, 0], inside[:, 1], bins=len(edges) - 1, range=((edges[0], edges[-1]),) * 2)[0]
     i, j = np.unravel_index(int(cv2.GaussianBlur(table, (0, 0), 1.5).argmax()), table.shape)
     peak = np.array([edges[i], edges[j]]) + _BIN / 2
     around = chroma[_distance(chroma, peak) < _NEAR]
