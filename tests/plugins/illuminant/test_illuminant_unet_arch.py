@@ -78,6 +78,7 @@ def test_moving_the_picture_moves_the_answer() -> None:
             module[1] = torch.nn.Identity()  # type: ignore[index]
     torch.nn.init.zeros_(net.whole.weight)
     torch.nn.init.zeros_(net.middle_mix[0].weight[:, -4:])
+    torch.nn.init.normal_(net.direct.weight[:, :-4])
     with torch.no_grad():
         there, moved = net(image[..., :192, :192]), net(image[..., 8:, 4:196])
     inner = slice(60, 130)
