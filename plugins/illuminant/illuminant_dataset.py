@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from plugins.illuminant.centroids import read_centroids
 from plugins.illuminant.dataset_lights import LightPool, balanced, drop_outliers, expected_counts, light_pool
 from plugins.illuminant.light_images import check_encoding, check_levels, read_pixels, to_unit
+from plugins.illuminant.reflectance import vary_reflectances
 from plugins.illuminant.relight import augment_image_crop_resize, create_augmented_image, resize_square
 from plugins.illuminant.truth_files import LitImage, read_truth
 
@@ -29,6 +31,7 @@ Array = np.ndarray[Any, Any]
 
 _GREY = (1 / 3, 1 / 3, 1 / 3)
 _SHOWN = 5
+_SATURATION = (math.log(0.4), math.log(1.6))
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class IlluminantOptions:
         relight_prob: Share of the training samples shown under another light.
         relight_lights: Table of lights to draw from. Omitted: those of the truth; with ``neutral``, daylight and
             incandescent light in linear sRGB.
+        reflectance_prob: Share of the training samples whose surfaces get other hues and saturations under the same
+            light: for training sets of few photos.
         exposure_range: Smallest and largest factor on a re-illuminated training crop, drawn evenly in logarithm.
         balance: ``repeat``: photos of rare classes are repeated. ``draw``: for a new light, the class is drawn first,
             each as often, then a light of it.
@@ -78,6 +83,7 @@ class IlluminantOptions:
     use_flip: bool = True
     relight_prob: float = 0.0
     relight_lights: str | None = None
+    reflectance_prob: float = 0.0
     exposure_range: list[float] = field(default_factory=lambda: [0.7, 1.2])
     balance: Literal["none", "repeat", "draw"] = "none"
     fixed_relight: int | None = None
@@ -106,8 +112,9 @@ def check_illuminant_options(options: IlluminantOptions, where: str) -> None:
         problems.append(f"crop_scale must be two rising shares from above 0 to 1, got {scale}")
     if len(exposure) != 2 or not 0 < exposure[0] <= exposure[1]:
         problems.append(f"exposure_range must be two rising positive factors, got {exposure}")
-    if not 0 <= options.relight_prob <= 1:
-        problems.append(f"relight_prob must be from 0 to 1, got {options.relight_prob}")
+    for key in ("relight_prob", "reflectance_prob"):
+        if not 0 <= getattr(options, key) <= 1:
+            problems.append(f"{key} must be from 0 to 1, got {getattr(options, key)}")
     if options.fixed_relight is not None and (train or options.fixed_relight < 1):
         problems.append(f"fixed_relight is for validation and at least 1, got {options.fixed_relight}")
     if options.balance not in ("none", "repeat", "draw"):
@@ -250,6 +257,9 @@ class IlluminantDataset(data.Dataset):
             pixels = pixels[:, ::-1] if rng.random() < 0.5 else pixels
             pixels = pixels[::-1] if rng.random() < 0.5 else pixels
         picture = self._to_unit(pixels, image.path)
+        if rng.random() < options.reflectance_prob:
+            hue, saturation = rng.uniform(-180, 180), math.exp(rng.uniform(*_SATURATION))
+            picture = vary_reflectances(picture, image.light, hue, saturation, options.encoding)
         if self._pool is None or rng.random() >= options.relight_prob:
             return picture, image.light
         low, high = np.log(options.exposure_range)
