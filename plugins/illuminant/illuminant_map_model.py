@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from basicsr.engine.checkpoint import RECORD, load_weights
@@ -139,22 +138,5 @@ def record_of_masks(opt: Mapping[str, Any]) -> IlluminantRecord:
             f"network_g.num_classes: {classes}, but the masks have {len(centroids)} classes; make it "
             f"num_classes: {len(centroids)}."
         )
-    size = int(first.get("image_size") or first.get("short_side") or 0)
+    size = int(first.get("short_side") or first.get("image_size") or 0)
     return IlluminantRecord(str(first["encoding"]), centroids, dict(opt["network_g"]), size)
-
-
-def light_of_network(net: nn.Module, image: Tensor, record: IlluminantRecord) -> tuple[Tensor, Tensor]:
-    """Run an IlluminantUNet.
-
-    Args:
-        net: In evaluation mode.
-        image: (1, 3, H, W) in the record's encoding.
-        record: Of its weights file.
-
-    Returns:
-        Illuminant map (1, 3, H, W), green 1, and shares (1, K, H, W).
-    """
-    with torch.no_grad():
-        output = net(image)
-    centroids = torch.tensor(record.centroids.array, dtype=output.dtype, device=output.device)
-    return light_of_output(output, centroids), output[:, : len(centroids)].softmax(1)

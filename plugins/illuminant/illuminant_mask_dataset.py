@@ -44,7 +44,8 @@ class IlluminantMaskOptions:
         hide_unknown: Show pixels whose light is not known as black. They are LSMI's colour charts above all, from which
             a network would read the answer that no other photo offers.
         phase: ``train`` draws crops, mirrors and lights; anything else gives whole pictures, nothing random.
-        short_side: Shrink to so many pixels on the shorter side. Omitted: as the files are.
+        short_side: Shrink to so many pixels on the shorter side. Omitted: as the files are. The weights file says it,
+            and photos are shown to the network at this size.
         image_size: Edge of the square training crop. Required in training.
         use_flip: Mirror half of the training crops left to right and half top to bottom.
         relight_prob: Share of the training crops shown under other lights, drawn from those of the split.
@@ -153,7 +154,7 @@ class IlluminantMaskDataset(data.Dataset):
 
     def record_fields(self) -> dict[str, Any]:
         """What a checkpoint says of the pictures it was trained on: ``encoding``, ``centroids`` and ``size``."""
-        size = self.options.image_size or self.options.short_side or 0
+        size = self.options.short_side or self.options.image_size or 0
         return {"encoding": self.options.encoding, "centroids": self.centroids.as_dict(), "size": size}
 
     def __len__(self) -> int:

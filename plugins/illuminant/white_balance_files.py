@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def srgb_picture(path: Path, read: Callable[[Path], Any], write: Callable[[Path,
 
     Args:
         path: The photo.
-        read: Gives an object with ``rgb`` (H, W, 3) uint8 or uint16, ``icc_profile``, ``grey``, and ``with_pixels``.
+        read: Gives a dataclass with ``rgb`` (H, W, 3) uint8 or uint16, ``icc_profile``, ``grey``, and ``with_pixels``.
         write: Writes such an object.
     """
     photo = read(path)
@@ -98,9 +98,7 @@ def srgb_picture(path: Path, read: Callable[[Path], Any], write: Callable[[Path,
     def save(balanced: Array, folder: Path) -> Path:
         suffix = path.suffix if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".tif", ".tiff") else ".png"
         file = folder / f"{path.stem}{suffix}"
-        done = photo.with_pixels(from_linear(balanced, "srgb"))
-        object.__setattr__(done, "icc_profile", profile)
-        write(file, done)
+        write(file, replace(photo.with_pixels(from_linear(balanced, "srgb")), icc_profile=profile))
         return file
 
     return Picture(path.stem, linear, save)
@@ -230,9 +228,3 @@ def write_errors(path: Path, results: Sequence[Result]) -> None:
             cells = [f"{value:.4f}" for value in (*figures, result.single)]
             writer.writerow([result.name, *cells, result.errors.pixels])
     write_atomic(path, lambda file: file.write(text.getvalue().encode()))
-
-
-def each(items: Sequence[Any], open_: Callable[[Any], Picture]) -> Iterator[Picture]:
-    """Open one after the other."""
-    for item in items:
-        yield open_(item)

@@ -13,10 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.engine.errors import UserError
-from plugins.illuminant import illuminant_unet_arch  # noqa: F401 - registers the network
 from plugins.illuminant.cam import METHODS as CAM_METHODS
 from plugins.illuminant.cam import class_maps
-from plugins.illuminant.centroids import Centroids
 from plugins.illuminant.checkpoint import IlluminantRecord, load_network
 from plugins.illuminant.classic_methods import METHODS as CLASSIC_METHODS
 from plugins.illuminant.illuminant_cnn_arch import SMALLEST, IlluminantCNN
@@ -186,16 +184,3 @@ def enlarged(light: Array, size: tuple[int, ...]) -> Array:
         return light
     bigger = cv2.resize(light.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
     return bigger / bigger[..., 1:2]
-
-
-def check_sensor(centroids: Centroids, record: IlluminantRecord | None, weights: Path | None, masks: Path) -> None:
-    """Refuse weights of another sensor than the scenes' masks.
-
-    Raises:
-        UserError: They are.
-    """
-    if record is not None and record.centroids.sensor != centroids.sensor:
-        raise UserError(
-            f"{weights}: trained for the sensor '{record.centroids.sensor}'; the scenes of {masks} are of "
-            f"'{centroids.sensor}'. They do not mix."
-        )
