@@ -121,7 +121,8 @@ def gains_of(log_rg: float, log_bg: float) -> Gains:
         >>> [round(gain, 3) for gain in gains_of(0.2, -0.2)]
         [0.842, 1.028, 1.256]
     """
-    logs = log_gains(torch.tensor([float(log_rg)]).double(), torch.tensor([float(log_bg)]).double())
+    ratios = torch.tensor([[log_rg], [log_bg]], dtype=torch.float64)
+    logs = log_gains(ratios[0], ratios[1])
     return Gains(*(math.exp(-float(value)) for value in logs[0]))
 
 
@@ -136,7 +137,8 @@ def kelvin_and_tint(log_rg: float, log_bg: float) -> tuple[float, float]:
         Correlated colour temperature in kelvin, within ``KELVIN_RANGE``: below 6504 K is a warm cast. And the signed
         distance from the locus in CIE 1960 (u, v): positive is greenish, negative pinkish; no cast gives about 0.
     """
-    kelvin, tint = kelvins_and_tints(torch.tensor([float(log_rg)]), torch.tensor([float(log_bg)]))
+    ratios = torch.tensor([[log_rg], [log_bg]], dtype=torch.float64)
+    kelvin, tint = kelvins_and_tints(ratios[0], ratios[1])
     return float(kelvin[0]), float(tint[0])
 
 

@@ -46,7 +46,7 @@ class ToneCurve:
         return FAMILIES[self.family][0](encoded, self.amount)
 
     def invert(self, encoded: Tensor) -> Tensor:
-        """The inverse of :meth:`apply`, exact to about 1e-6; differentiable."""
+        """The inverse of :meth:`apply`, to about 1e-6, and 1e-4 within a thousandth of black and white."""
         return FAMILIES[self.family][1](encoded, self.amount)
 
 
