@@ -64,7 +64,9 @@ def undiagnosed() -> Diagnostics:
 
 def network_input(image: np.ndarray) -> Tensor:
     """A photo (H, W, 3) uint8 as (1, 3, 224, 224), sRGB in [0, 1]: all of it, squeezed to a square by areas."""
-    small = cv2.resize(image, (INPUT_SIZE, INPUT_SIZE), interpolation=cv2.INTER_AREA)
+    shrinks = min(image.shape[:2]) > INPUT_SIZE
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    small = cv2.resize(image, (INPUT_SIZE, INPUT_SIZE), interpolation=way)
     planes = np.ascontiguousarray(small.transpose(2, 0, 1))
     return torch.from_numpy(planes)[None].float() / 255.0
 
