@@ -39,6 +39,7 @@ from plugins.illuminant.cam import METHODS  # noqa: E402
 from plugins.illuminant.lsmi_eval import (  # noqa: E402
     EvalOptions,
     SceneResult,
+    Table,
     evaluate,
     markdown_table,
     mean_figures,
@@ -78,7 +79,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--side", type=positive, default=256, help="longer side in pixels to shrink to (default: 256)")
     parser.add_argument(
         "--top-k", type=not_negative, default=64, metavar="N",
-        help="channels that Score-CAM looks at, the most active first; 0: all, four times slower (default: 64)",
+        help="channels that Score-CAM masks with, the most varied first; 0: all, up to 4 times slower (default: 64)",
     )  # fmt: skip
     parser.add_argument(
         "--encode-srgb", action="store_true",
@@ -112,7 +113,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"{args.root}: there is no such folder; --root is the folder of the data set.")
     rows = choose_rows(args.masks, args.split, args.limit)
     networks = open_networks(args.weights, read_mask_file(args.masks / rows[0].npz), args.encode_srgb)
-    tables, drawn = {}, []
+    tables: dict[str, Table] = {}
+    drawn: list[OverlayRow] = []
     scenes = read_scenes(args.masks, args.root, rows, args.side)
     with WorkProgress("scenes", every=20.0) as progress:
         for result in evaluate(scenes, len(rows), networks, options, progress):

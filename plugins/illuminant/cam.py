@@ -45,7 +45,8 @@ def class_maps(
         method: ``gradcam``: Selvaraju et al., "Grad-CAM", ICCV 2017. ``gradcam++``: Chattopadhyay et al.,
             "Grad-CAM++", WACV 2018. ``scorecam``: Wang et al., "Score-CAM", CVPR workshops 2020. ``confidence``: the
             network's own map, the class probability of each position by itself times its weight in the pooling.
-        top_k: Channels that ``scorecam`` looks at, the most active first; None takes all.
+        top_k: Channels that ``scorecam`` masks the image with, the most varied first; the weights of the others are
+            predicted. None takes all, which is exact.
         batch_size: Masked images that ``scorecam`` passes through the network at a time.
         progress: Told about the forward passes of ``scorecam``.
 

@@ -11,6 +11,9 @@ from torch.nn import functional
 from basicsr.engine.errors import UserError
 from plugins.illuminant.illuminant_cnn_arch import FIRST_CENTER, STRIDE, IlluminantCNN
 
+_CELLS, _RIDGE = 4, 0.03
+_ROUNDING = 1e-5
+
 
 def score_maps(
     net: IlluminantCNN,
@@ -27,15 +30,16 @@ def score_maps(
     A channel's weight for a class is the softmax over the channels of the class's logit for the image times the
     channel's map scaled to [0, 1] (algorithm 1 of Wang et al., "Score-CAM: Score-weighted visual explanations for
     convolutional neural networks", CVPR workshops 2020; the constant logit of a baseline leaves no trace in it).
-    Channels that are the same everywhere mask nothing and are left out. With ``top_k`` only the most active of the
-    others are looked at: those of the largest sum over the positions.
+    Channels that are the same everywhere mask nothing and are left out. With ``top_k`` only the channels that vary the
+    most, to which the map owes its shape, are passed through the network; the logits of the others are predicted from
+    theirs (:func:`predict_logits`), because leaving many weak channels out changes the map far more.
 
     Args:
         net: In evaluation mode.
         image: (1, 3, H, W).
         last: (1, C, h, w), its last feature map.
         classes: Class indices.
-        top_k: Number of channels, from 1 on; None takes all.
+        top_k: Number of channels passed through the network, from 1 on; None takes all.
         batch_size: Masked images at a time.
         progress: Called with the number of passes done and of all.
         resize: Brings (n, h, w) to (n, H, W).
@@ -45,36 +49,62 @@ def score_maps(
     """
     if (top_k is not None and top_k < 1) or batch_size < 1:
         raise UserError(f"top_k and batch_size are whole numbers from 1 on, got {top_k} and {batch_size}.")
-    channels = active_channels(last[0], top_k)
+    channels = active_channels(last[0])
     if len(channels) == 0:
         return last.new_zeros((len(classes), *last.shape[-2:]))
-    chosen = last[0, channels]
+    values = last[0, channels]
+    masks = stretch_range(values)
+    seen = masks[:top_k]
     size = (int(image.shape[-2]), int(image.shape[-1]))
-    masks = stretch_range(chosen)
     logits = []
-    for start in range(0, len(channels), batch_size):
-        part = resize(masks[start : start + batch_size], size)
-        logits.append(net(image * part[:, None]))
+    for start in range(0, len(seen), batch_size):
+        part = resize(seen[start : start + batch_size], size)
+        logits.append(net(image * part[:, None])[:, list(classes)])
         if progress is not None:
-            progress(min(start + batch_size, len(channels)), len(channels))
-    weights = torch.cat(logits)[:, list(classes)].softmax(0)
-    return torch.einsum("ck,chw->khw", weights, chosen).relu()
+            progress(min(start + batch_size, len(seen)), len(seen))
+    weights = predict_logits(masks, torch.cat(logits)).softmax(0)
+    return torch.einsum("ck,chw->khw", weights, values).relu()
 
 
-def active_channels(last: Tensor, top_k: int | None = None) -> Tensor:
-    """Indices of the channels of (C, h, w) that are not the same everywhere, the most active first."""
+def predict_logits(masks: Tensor, known: Tensor) -> Tensor:
+    """Logits for all masks from those of the first ones, which stay as they are.
+
+    Masks that leave the same parts of the picture visible get much the same logits: ridge regression on the masks'
+    means over a grid of 4 x 4, kept within the range of the known logits.
+
+    Args:
+        masks: (n, h, w) in [0, 1].
+        known: (m, K) logits of the first m masks, m from 1 to n.
+
+    Returns:
+        (n, K).
+    """
+    count = len(known)
+    if count == len(masks):
+        return known
+    cells = functional.adaptive_avg_pool2d(masks[:, None], _CELLS).flatten(1)
+    cells, mean = cells - cells[:count].mean(0), known.mean(0)
+    alike = cells[:count] @ cells[:count].T
+    alike = alike + (_RIDGE * alike.diagonal().mean() + 1e-6) * torch.eye(count, dtype=alike.dtype, device=alike.device)
+    found = cells[count:] @ cells[:count].T @ torch.linalg.solve(alike, known - mean) + mean
+    return torch.cat([known, found.clamp(known.amin(0), known.amax(0))])
+
+
+def active_channels(last: Tensor) -> Tensor:
+    """Indices of the channels of (C, h, w) that are not the same everywhere, the one that varies the most first."""
     flat = last.flatten(1)
-    varied = flat.amax(1) > flat.amin(1)
-    order = torch.sort(flat.sum(1), descending=True, stable=True).indices
-    return order[varied[order]][:top_k]
+    varied = flat.amax(1) - flat.amin(1) > _ROUNDING * flat.amax(1).abs()
+    order = torch.sort(flat.var(1, correction=0), descending=True, stable=True).indices
+    return order[varied[order]]
 
 
 def stretch_range(maps: Tensor, flat: float = 0.0) -> Tensor:
     """Scale each map of (n, h, w) to reach from 0 to 1; a map without a range becomes ``flat`` where it is positive."""
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     extent = high - low
-    scaled = (maps - low) / torch.where(extent > 0, extent, 1)
-    return torch.where(extent > 0, scaled, flat * (maps > 0))
+    varied = extent > _ROUNDING * high.abs()  # the last digits of a flat map are no shape
+    scaled = (maps - low) / torch.where(varied, extent, 1)
+    return torch.where(varied, scaled, flat * (maps > 0))
 
 
 def align(maps: Tensor, size: tuple[int, int]) -> Tensor:

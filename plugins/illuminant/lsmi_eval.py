@@ -8,8 +8,9 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class EvalOptions:
         methods: Of :data:`plugins.illuminant.cam.METHODS`.
         refinements: Of :data:`plugins.illuminant.refine.REFINEMENTS`; each method gets a row with each.
         classes: ``top2``: the two classes that the network holds for the most likely; ``all``.
-        top_k: Channels of Score-CAM; None takes all.
+        top_k: Channels that Score-CAM masks the picture with; None takes all.
         seed: Of the row of noise.
     """
 
@@ -234,8 +235,12 @@ def write_tables(folder: Path, results: Mapping[str, Table], settings: Mapping[s
     }
     written = {"figures.csv": text.getvalue(), "figures.json": json.dumps(content, indent=1) + "\n"}
     for name, body in written.items():
-        write_atomic(folder / name, lambda file, body=body: file.write(body.encode()))
+        write_atomic(folder / name, partial(_write, body.encode()))
     return [folder / name for name in written]
+
+
+def _write(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
 
 
 def settings_of(options: EvalOptions) -> dict[str, Any]:

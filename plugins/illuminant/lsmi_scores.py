@@ -163,7 +163,7 @@ def trivial_answers(truth: Array, dominant: int, seed: int) -> Mapping[str, Clas
         seed: Of the noise.
     """
     classes = truth.shape[-1]
-    noise = np.random.default_rng(seed).random(truth.shape)
+    noise: Array = np.asarray(np.random.default_rng(seed).random(size=truth.shape))
     ones, hard = np.ones(truth.shape), (truth > HALF).astype(np.float64)
     one_class = np.zeros(truth.shape)
     one_class[..., dominant] = 1

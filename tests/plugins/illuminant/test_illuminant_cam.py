@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from basicsr.engine.errors import UserError
 from plugins.illuminant.cam import METHODS, class_maps, raw_maps
-from plugins.illuminant.cam_score import active_channels, align, stretch, stretch_range
+from plugins.illuminant.cam_score import active_channels, align, predict_logits, stretch, stretch_range
 from plugins.illuminant.illuminant_cnn_arch import IlluminantCNN
 
 POOLS = ("max", "avg", "confidence")
@@ -120,14 +120,27 @@ def test_score_cam_shares_its_passes_and_stays_exact() -> None:
     active = len(active_channels(net.features(image).last[0]))
     assert seen[-1] == (active, active) and len(seen) == -(-active // 33)
     np.testing.assert_allclose(raw_maps(net, image, [4, 0], "scorecam", top_k=256), maps, rtol=2e-4)
-    assert not np.allclose(raw_maps(net, image, [4, 0], "scorecam", top_k=5), maps, rtol=1e-2)
+    seen.clear()
+    some = raw_maps(net, image, [4, 0], "scorecam", top_k=5, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(5, 5)] and not torch.equal(some, maps)
 
 
-def test_the_most_active_channels_come_first_and_flat_ones_never() -> None:
+def test_the_most_varied_channels_come_first_and_flat_ones_never() -> None:
     last = torch.zeros(4, 3, 3)
     last[0, 0, 0], last[1, :2], last[2] = 1.0, 2.0, 7.0
     assert active_channels(last).tolist() == [1, 0]
-    assert active_channels(last, 1).tolist() == [1]
+
+
+def test_logits_of_unseen_masks_are_predicted_from_alike_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(60, 8, 8, generator=generator) * torch.rand(60, 1, 1, generator=generator)
+    logits = torch.stack([masks[:, :, :4].mean((1, 2)), -masks[:, 4:].mean((1, 2))], 1)
+    found = predict_logits(masks, logits[:40])
+    assert torch.equal(found[:40], logits[:40])
+    assert torch.equal(predict_logits(masks, logits), logits)
+    error, spread = (found[40:] - logits[40:]).abs().mean(), logits[40:].std(0).mean()
+    assert error < 0.2 * spread
+    assert torch.equal(predict_logits(masks, logits[:1]), logits[:1].expand(60, 2))
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -149,7 +162,7 @@ def test_any_size_pool_and_method(height: int, width: int, pool: str, method: st
     found = class_maps(network(pool), picture(height, width), [1, 1, 0], method, top_k=4)
     assert found.shape == (3, height, width) and found.dtype == np.float32
     assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
-    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_allclose(found[0], found[1], atol=0.02)  # a faint range may be a few hundred roundings wide
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -170,7 +183,9 @@ def test_nothing_is_left_behind(method: str) -> None:
 
 
 def test_a_map_without_a_range() -> None:
-    maps = torch.stack([torch.zeros(2, 2), torch.full((2, 2), 3.0), torch.tensor([[1.0, 3], [2, 1]])])
+    almost = torch.full((2, 2), 3.0)
+    almost[0, 0] += 1e-6
+    maps = torch.stack([torch.zeros(2, 2), almost, torch.tensor([[1.0, 3], [2, 1]])])
     scaled = stretch_range(maps, flat=1.0)
     assert scaled[0].eq(0).all() and scaled[1].eq(1).all()
     assert scaled[2].tolist() == [[0, 1], [0.5, 0]]
