@@ -204,7 +204,7 @@ def _turned(pixels: Array, degrees: float, factor: float) -> Array:
 
 def _noise(pixels: Array, options: AugmentOptions, rng: np.random.Generator) -> Array:
     # A normal draw for each pixel is the dearest step of all: float32, and no further copy.
-    noise = rng.standard_normal(pixels.shape, dtype=np.float32)
+    noise: Array = rng.standard_normal(pixels.shape, dtype=np.float32)
     noise *= np.float32(rng.uniform(*options.noise_sigma))
     noise += pixels
     return cv2.convertScaleAbs(np.maximum(noise, 0, out=noise))

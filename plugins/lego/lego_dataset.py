@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -142,6 +142,8 @@ class LegoDataset(data.Dataset):
         sources: (N,) int64 source of each image.
         paths: Files.
     """
+
+    path_keys: ClassVar[tuple[str, ...]] = ("manifest", "part_names", "color_names")
 
     def __init__(self, opt: LegoOptions | Mapping[str, Any]) -> None:
         super().__init__()

@@ -78,7 +78,8 @@ class Aliases:
         Raises:
             UserError: The table goes round in a circle.
         """
-        name, seen = part.strip().lower(), []
+        name = part.strip().lower()
+        seen: list[str] = []
         while name in self.table and self.table[name] != name:
             if name in seen:
                 raise UserError(f"alias table: {' -> '.join([*seen, name])} goes round in a circle")
