@@ -13,10 +13,9 @@ from basicsr.archs import build_network
 from basicsr.engine.checkpoint import RECORD, load_weights, save_weights
 from basicsr.engine.errors import UserError
 from basicsr.engine.network_io import fit, read_state_dict
-from plugins.illuminant import illuminant_cnn_arch  # noqa: F401 - registers the network
+from plugins.illuminant import illuminant_cnn_arch, illuminant_unet_arch  # noqa: F401 - they register the networks
 from plugins.illuminant.centroids import Centroids, centroids_from
-
-ENCODINGS = ("srgb", "linear")
+from plugins.illuminant.light_images import ENCODINGS
 
 
 @dataclass(frozen=True)
