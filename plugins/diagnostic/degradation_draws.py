@@ -92,7 +92,7 @@ def _draw_ev(rng: random.Random) -> float:
     kind = rng.randrange(3)
     if kind == 0:
         return rng.uniform(-2.5, -0.75)
-    return rng.uniform(0.75, 2.0) if kind == 1 else rng.uniform(-0.2, 0.2)
+    return rng.uniform(0.75, 1.5) if kind == 1 else rng.uniform(-0.2, 0.2)
 
 
 def _draw_saturation(rng: random.Random) -> float:

@@ -156,8 +156,8 @@ def random_crop(pixels: Array, scale: list[float], rng: random.Random) -> Array:
 
 def square(pixels: Array, size: int) -> Array:
     """The whole picture as a square: squeezed, not cut, because exposure and colour are matters of the whole."""
-    shrinks = min(pixels.shape[:2]) >= size
-    return np.asarray(cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
+    method = cv2.INTER_AREA if min(pixels.shape[:2]) >= size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (size, size), interpolation=method))
 
 
 def to_planes(pixels: Array) -> Tensor:

@@ -138,12 +138,16 @@ class DiagnosticCNN(nn.Module):
             of keys. Omitted: random.
         dropout: Share of the hidden units dropped in training.
         frozen_stages: How many of the backbone's 19 stages, from the first, keep their weights and statistics.
+        frozen_norm: Whether the backbone's batch norm keeps the statistics it came with, in training too. Needed with
+            weights whose batch norm was folded into the convolutions, good with small batches.
 
     Raises:
         UserError: ``pretrained`` is not there or something else, or a number is outside its range.
     """
 
-    def __init__(self, pretrained: str | None = None, dropout: float = 0.3, frozen_stages: int = 0) -> None:
+    def __init__(
+        self, pretrained: str | None = None, dropout: float = 0.3, frozen_stages: int = 0, frozen_norm: bool = False
+    ) -> None:
         super().__init__()
         backbone = import_torchvision().models.mobilenet_v2(weights=None)
         if not 0 <= dropout < 1:
@@ -160,16 +164,18 @@ class DiagnosticCNN(nn.Module):
         self.register_buffer("temperatures", torch.ones(2))
         if pretrained is not None:
             load_backbone(self.features, pretrained)
-        self.frozen_stages = frozen_stages
-        for stage in self.features[:frozen_stages]:
-            stage.requires_grad_(False)
-            stage.eval()
+        self.frozen_stages, self.frozen_norm = frozen_stages, frozen_norm
+        self.features[:frozen_stages].requires_grad_(False)
+        self.train()
 
     def train(self, mode: bool = True) -> DiagnosticCNN:
-        """See ``nn.Module``; frozen stages stay as they are."""
+        """See ``nn.Module``; what is frozen stays as it is."""
         super().train(mode)
-        for stage in self.features[: self.frozen_stages]:
-            stage.eval()
+        self.features[: self.frozen_stages].eval()
+        if self.frozen_norm:
+            for layer in self.features.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
         return self
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:

@@ -139,10 +139,12 @@ class EditedPairDataset(data.Dataset):
         both = np.concatenate([shot, expert], axis=2)
         if self.train:
             both = random_crop(both, options.crop_scale, rng)
-        both = square(both, options.image_size)
         if self.train and options.use_flip and rng.random() < 0.5:
             both = both[:, ::-1]
-        image, original = to_planes(both[..., :3]), to_planes(both[..., 3:])
+        # one after the other: OpenCV shrinks no more than four channels
+        image, original = (
+            to_planes(square(np.ascontiguousarray(half), options.image_size)) for half in np.split(both, 2, axis=2)
+        )
         estimate = self.estimates[index]
         if self.train and rng.random() < options.expert_share:
             image, estimate = original, torch.zeros(4)

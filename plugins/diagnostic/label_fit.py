@@ -18,12 +18,12 @@ from plugins.color_science import delta_e2000, rgb_to_lab, rgb_to_oklab, srgb_to
 from plugins.diagnostic.degradation import correct
 from plugins.diagnostic.estimate import HIGHEST, LOWEST, LUMINANCE, limited
 
-FIT_SIZE = 48
+FIT_SIZE = 32
 """Pixels a side at which pairs are fitted; an edit of tones and colours of the whole photo needs no more."""
 UNEXPLAINED = 6.0
 """Mean ΔE00 after the best correction from which a pair is taken as edited in other ways, and has no label."""
-_STEPS = 150
-_RATE = 0.05
+_STEPS = 100
+_RATE = 0.06
 _TOE = 1e-3
 
 
