@@ -5,8 +5,8 @@
     python tools/photo_app.py --model models/diagnostic_model.pth --port 8000
 
 Needs: pip install -e '.[app]'. Photos stay in this process's memory and are never written. It answers this machine
-only; with --host 0.0.0.0 everybody in the network can use it, because there is no password: add --allow-host NAME for the
-name or address that they call it by. Without a model it says how to get one and shows the scenes' presets only.
+only; with --host 0.0.0.0 everybody in the network can use it, because there is no password: add --allow-host NAME for
+the name or address that they call it by. Without a model it says how to get one and shows the scenes' presets only.
 """
 
 from __future__ import annotations

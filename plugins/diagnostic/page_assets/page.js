@@ -35,7 +35,7 @@
 
   async function take(file) {
     say("");
-    if (!file) return;
+    if (!file || !(await ready)) return;  // the page may still be asking what it may send
     if (!state.status.types.includes(file.type)) return say("Drop a JPEG, PNG or WebP photo.");
     if (file.size > state.status.upload_bytes) {
       return say(`The file is larger than ${Math.round(state.status.upload_bytes / 1048576)} MB.`);
@@ -51,7 +51,9 @@
       state.suffix = file.type === "image/png" ? "png" : "jpg";
       $("weight").value = "0.6";
       $("facts").textContent = [`${found.width} × ${found.height} pixels`, ...found.notes].join(" · ");
-      await Promise.all([show($("before"), address("before")), show($("after"), address("after", found.weight))]);
+      await Promise.all([
+        show($("before"), address("before"), turn), show($("after"), address("after", found.weight), turn),
+      ]);
       if (turn !== state.turn) return;
       $("result").hidden = false;
       $("drop").classList.add("small-drop");
@@ -70,10 +72,14 @@
   }
 
   // Loaded first and shown then, so that the picture never flashes while the slider moves.
-  function show(image, source) {
+  function show(image, source, turn) {
     return new Promise((resolve, reject) => {
       const next = new Image();
-      next.onload = () => { image.src = source; (image.decode ? image.decode().catch(() => {}) : Promise.resolve()).then(resolve); };
+      next.onload = () => {
+        if (turn !== state.turn) return resolve();
+        image.src = source;
+        (image.decode ? image.decode().catch(() => {}) : Promise.resolve()).then(resolve);
+      };
       next.onerror = () => reject(new Error("The picture could not be shown; drop the photo again."));
       next.src = source;
     });
@@ -134,9 +140,9 @@
     const turn = ++state.turn, weight = Number($("weight").value);
     try {
       const [found] = await Promise.all([
-        fetch(address("advice", weight)).then(answer), show($("after"), address("after", weight)),
+        fetch(address("advice", weight)).then(answer), show($("after"), address("after", weight), turn),
       ]);
-      if (turn === state.turn) { say(""); tell(found); } else if (state.token) show($("after"), address("after", Number($("weight").value)));
+      if (turn === state.turn) { say(""); tell(found); }
     } catch (error) {
       if (turn === state.turn) say(error.message);
     }
@@ -163,5 +169,5 @@
     $("drop").classList.remove("over");
     take(event.dataTransfer.files[0]);
   });
-  begin().catch((error) => say(error.message));
+  const ready = begin().then(() => true, (error) => { say(error.message); return false; });
 })();

@@ -60,7 +60,7 @@ def blueness(photo: np.ndarray) -> float:
 def test_the_sign_is_right(truth: Estimate, figure: Any, rises: bool, weight: float) -> None:
     before = spoilt(PHOTO, truth)
     after = corrected(before, truth, weight)
-    assert (figure(after) > figure(before)) is rises
+    assert bool(figure(after) > figure(before)) is rises
     share = 0.6 if weight < 1 else 0.4
     assert distance(after, PHOTO) < share * distance(before, PHOTO)
 
@@ -68,7 +68,7 @@ def test_the_sign_is_right(truth: Estimate, figure: Any, rises: bool, weight: fl
 def test_all_at_once_comes_back() -> None:
     truth = Estimate(-0.8, 0.2, -0.25, -0.35)
     before = spoilt(PHOTO, truth)
-    assert distance(before, PHOTO) > 10
+    assert distance(before, PHOTO) > 9
     assert distance(corrected(before, truth), PHOTO) < 0.7
 
 
