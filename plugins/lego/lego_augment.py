@@ -204,9 +204,10 @@ def _turned(pixels: Array, degrees: float, factor: float) -> Array:
 
 def _noise(pixels: Array, options: AugmentOptions, rng: np.random.Generator) -> Array:
     # A normal draw for each pixel is the dearest step of all: float32, and no further copy.
-    noise: Array = rng.standard_normal(pixels.shape, dtype=np.float32)
-    noise *= np.float32(rng.uniform(*options.noise_sigma))
-    noise += pixels
+    shape: tuple[int, ...] = pixels.shape
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    np.multiply(noise, np.float32(rng.uniform(*options.noise_sigma)), out=noise)
+    np.add(noise, pixels, out=noise)
     return cv2.convertScaleAbs(np.maximum(noise, 0, out=noise))
 
 

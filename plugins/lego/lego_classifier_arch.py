@@ -69,8 +69,8 @@ class LegoClassifier(nn.Module):
         embedding: ``cosine``: logits of parts are scaled cosines. ``arcface``: the same, trained with the margin of
             ``LegoLoss`` (Deng et al., "ArcFace", CVPR 2019). Omitted: a linear head.
         embedding_scale: Logit of a cosine of 1.
-        color_input: What the colour head sees: the shared ``features``, ``lab``: the colours of brick and background,
-            or ``both``.
+        color_input: What the colour head sees: the shared ``features``; ``lab``: the brick's colours beside its
+            background; or ``both``.
 
     Raises:
         UserError: A value is wrong, or the backbone or its weights are not there.

@@ -1,4 +1,8 @@
-"""What colour the brick is and what colour its background: a few numbers that say more of it than a CNN's features."""
+"""What colour the brick has beside its background: a few numbers that say more of it than a CNN's features.
+
+The brick's Lab values are taken with the background made white (von Kries in linear sRGB), so most of the light's own
+colour is gone from them; absolute values are left out, because they name the light as much as the brick.
+"""
 
 from __future__ import annotations
 
@@ -10,47 +14,56 @@ from plugins.color_science.spaces import linear_to_srgb, rgb_to_lab, srgb_to_lin
 
 LAB_FEATURES = 16
 _BORDER = 0.06
-_NEAR = 8.0
+_NEAR = 14.0
 """Lab distance within which a pixel is background."""
-_CENTER_SIGMA = 0.35
+_BRIGHTER = 10.0
+"""The background is sought among the brighter pixels of the border: shadows and the brick itself are darker."""
+_SAME = 15.0
+_HALVES = 15.0
+_CENTER_SIGMA = 0.7
+_PAPER = 0.9
 _LEAST_LIGHT = 0.05
 _LARGE, _POOL = 96, 4
 
 
 def lab_statistics(image: Tensor) -> Tensor:
-    """Colours of brick and background.
+    """Colours of the brick relative to its background.
 
-    The background is the border of the picture without what differs from the rest of it; the brick is what differs from
-    the background, more so in the middle. Nothing here is learnt.
+    The background is the brighter part of the picture's border; the brick is what differs from it, more so in the
+    middle. Nothing here is learnt.
 
     Args:
         image: (N, 3, H, W) sRGB in [0, 1].
 
     Returns:
-        (N, 16): Lab of background, of brick, their difference, the brick's spread, Lab of the brick with the background
-        made white, and the share of the picture that is brick; all divided by 100.
+        (N, 16), divided by 100. Lab with the background made white: (0-2) the commonest colour of the brick, (3-5) its
+        lighter half, (6-8) its darker half, (9-11) its mean, (12-14) its spread; (15) the share of the picture.
     """
     if min(image.shape[-2:]) >= _LARGE:
         image = functional.avg_pool2d(image, _POOL)  # the same figures for a sixteenth of the work
     count, _, height, width = image.shape
-    linear = srgb_to_linear(image)
-    lab = rgb_to_lab(image)
+    lab, linear = rgb_to_lab(image), srgb_to_linear(image)
+    lightness = lab[:, :1]
     border = _border_weight(height, width, image)
-    background = _mean(lab, border)
+    bright = border * torch.exp((lightness - lightness.amax((2, 3), keepdim=True)) / _BRIGHTER)
+    background = _mean(lab, bright)
     for _ in range(2):
-        border_now = border * _closeness(lab, background)
-        background = _mean(lab, border_now)
+        background = _mean(lab, bright * _closeness(lab, background, _NEAR))
+    near = _closeness(lab, background, _NEAR)
+    white = _mean(linear, bright * near).clamp(min=_LEAST_LIGHT)
+    relative = rgb_to_lab(linear_to_srgb((linear / white * _PAPER).clamp(0, 1)))
     center = _center_weight(height, width, image)
-    inside = (1 - _closeness(lab, background)) * center
-    weight = inside + 1e-3 * center
-    brick = _mean(lab, weight)
-    spread = (_mean((lab - brick) ** 2, weight) + 1e-4).sqrt()
-    white = _mean(linear, border * _closeness(lab, background)).clamp(min=_LEAST_LIGHT)
-    # Paper of 90 % reflectance under the light of the picture.
-    balanced = (_mean(linear, weight) / white * 0.9).clamp(0, 1)
-    relative = rgb_to_lab(linear_to_srgb(balanced))
+    inside = (1 - near) * center
+    weight = inside + 1e-3 * center  # a white brick on white paper still has a colour
+    mean = _mean(relative, weight)
+    spread = (_mean((relative - mean) ** 2, weight) + 1e-4).sqrt()
+    commonest = mean
+    for _ in range(3):
+        commonest = _mean(relative, weight * _closeness(relative, commonest, _SAME))
+    rise = ((relative[:, :1] - mean[:, :1]) / _HALVES).clamp(-6, 6)
+    lighter, darker = _mean(relative, weight * torch.exp(rise)), _mean(relative, weight * torch.exp(-rise))
     share = inside.mean((2, 3), keepdim=True) * 100
-    parts = (background, brick, brick - background, spread, relative, share)
+    parts = (commonest, lighter, darker, mean, spread, share)
     return torch.cat([part.reshape(count, -1) for part in parts], 1) / 100
 
 
@@ -59,10 +72,10 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp(min=1e-6)
 
 
-def _closeness(lab: Tensor, color: Tensor) -> Tensor:
-    """1 where a pixel has the colour, falling to 0 over some Lab units, (N, 1, H, W)."""
+def _closeness(lab: Tensor, color: Tensor, width: float) -> Tensor:
+    """1 where a pixel has the colour, falling to nearly 0 over some Lab units, (N, 1, H, W)."""
     distance = ((lab - color) ** 2).sum(1, keepdim=True)
-    return torch.exp(-distance / (2 * _NEAR**2)) + 1e-6
+    return torch.exp(-distance / (2 * width**2)) + 1e-6
 
 
 def _border_weight(height: int, width: int, like: Tensor) -> Tensor:
@@ -75,4 +88,4 @@ def _border_weight(height: int, width: int, like: Tensor) -> Tensor:
 def _center_weight(height: int, width: int, like: Tensor) -> Tensor:
     y = torch.linspace(-1, 1, height, device=like.device, dtype=like.dtype)[:, None]
     x = torch.linspace(-1, 1, width, device=like.device, dtype=like.dtype)[None]
-    return torch.exp(-(x**2 + y**2) / (2 * (2 * _CENTER_SIGMA) ** 2))[None, None]
+    return torch.exp(-(x**2 + y**2) / (2 * _CENTER_SIGMA**2))[None, None]
