@@ -1,8 +1,8 @@
 """Where LDraw files come from: a folder, a zip (``complete.zip``) or a tar archive, under any top-level folder.
 
 Names are looked up as the LDraw file format says: without regard to case, back-slashes are slashes, and a bare name is
-searched in ``parts``, ``p``, ``p/48`` and ``models``, in this order (``s\\x.dat`` is ``parts/s/x.dat``, ``48\\x.dat`` is
-``p/48/x.dat``).
+searched in ``parts``, ``p``, ``p/48`` and ``models``, in this order (``s\\x.dat`` is ``parts/s/x.dat``, ``48\\x.dat``
+is ``p/48/x.dat``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tarfile
 import zipfile
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 from basicsr.engine.errors import UserError
 
@@ -125,7 +126,8 @@ class _ArchiveLibrary(LDrawLibrary):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._contents: dict[str, bytes] = {}
-        self._zip: zipfile.ZipFile | None = None
+        self._is_zip = zipfile.is_zipfile(path)
+        self._opened: tuple[int, zipfile.ZipFile] | None = None
         try:
             self._open()
         except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
@@ -133,9 +135,8 @@ class _ArchiveLibrary(LDrawLibrary):
         self._check()
 
     def _open(self) -> None:
-        if zipfile.is_zipfile(self.path):
-            self._zip = zipfile.ZipFile(self.path)
-            for name in self._zip.namelist():
+        if self._is_zip:
+            for name in self._archive().namelist():
                 self._add(name, name)
             return
         total = 0
@@ -151,13 +152,22 @@ class _ArchiveLibrary(LDrawLibrary):
                     self._contents[member.name] = stream.read()
                     self._add(member.name, member.name)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+    def _archive(self) -> zipfile.ZipFile:
+        """The zip, opened by this process: two processes must not share a place in a file."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = (os.getpid(), zipfile.ZipFile(self.path))
+        return self._opened[1]
+
     def _read(self, reference: str) -> bytes:
-        if self._zip is None:
+        if not self._is_zip:
             return self._contents[reference]
         try:
-            if self._zip.getinfo(reference).file_size > _MAX_FILE_BYTES:
+            if self._archive().getinfo(reference).file_size > _MAX_FILE_BYTES:
                 raise UserError(f"{self.path}: {reference}: larger than {_MAX_FILE_BYTES >> 20} MiB; no LDraw file is.")
-            return self._zip.read(reference)
+            return self._archive().read(reference)
         except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
             raise UserError(f"{self.path}: {reference}: cannot be unpacked ({error}).") from error
 

@@ -1,8 +1,8 @@
 """A part as arrays that can be rendered: triangles, smooth normals, rounded edges, stud tops, resting poses; cached.
 
 Normals are smooth across an edge of two triangles unless a type-2 line lies on it or the faces meet at more than 60
-degrees. Moulded edges are never sharp: where a type-2 line lies on an edge, the mean normal of its two faces is kept, so
-that a renderer can bend the normal towards it close to the edge.
+degrees. Moulded edges are never sharp: where a type-2 line lies on an edge, the mean normal of its two faces is kept,
+so that a renderer can bend the normal towards it close to the edge.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _ROUND = re.compile(r"^p/stud\w*\.dat$")
 
 @dataclass(frozen=True)
 class SubFile:
-    """A type-1 line: which file, with which colour and (3, 4) matrix, whether turned inside out, and from which line."""
+    """A type-1 line: which file, with which colour and (3, 4) matrix, whether turned inside out, and its line."""
 
     name: str
     color: int

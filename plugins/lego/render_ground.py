@@ -1,4 +1,4 @@
-"""What a part lies on: procedural surfaces and, where a user gives them, pieces of photographs, as linear reflectance."""
+"""What a part lies on: procedural surfaces and, where a user gives them, pieces of photos, as linear reflectance."""
 
 from __future__ import annotations
 

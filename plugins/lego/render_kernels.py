@@ -1,6 +1,6 @@
 """Compiled loops of the renderer: z-buffers, shadow maps, and the light that leaves each sample.
 
-Importing this module imports numba (extra ``lego``); ``render_raster.kernels()`` does so with a clear error. All vectors
+Importing this module imports numba (extra ``lego``); ``render_raster.kernels()`` does so with a clear error. Vectors
 are in the camera's frame: x right, y down, z forward. Buffers hold 1/z, so that larger is nearer and 0 is empty.
 """
 

@@ -57,6 +57,10 @@ class SceneOptions:
     photo_share: float = 0.5
 
 
+QUALITIES: dict[str, dict[str, int]] = {"full": {}, "plain": {"lights": 16, "shadow_size": 96}}
+"""Options by name: ``plain`` has a third of the lights, so coarser shadows, in about half the time."""
+
+
 @dataclass(frozen=True)
 class Surface:
     """How worn the moulding is: bevel radius in LDU, strengths of stud relief and ripple, roughness, gloss."""

@@ -201,8 +201,8 @@ def _shifted(light: Array, shift: Array) -> Array:
 
 
 def ground_light(
-    stage: Stage, view: View, lens: Array, hidden: Array, texture: Array, spread: tuple[float, float], plastic: Material,
-    radius: float,
+    stage: Stage, view: View, lens: Array, hidden: Array, texture: Array, spread: tuple[float, float],
+    plastic: Material, radius: float,
 ) -> Array:  # fmt: skip
     """Light from the ground.
 
