@@ -3,7 +3,7 @@
 
     python tools/make_synthetic_lsmi.py datasets/lsmi_made --scenes 60 --size 256
     python tools/make_synthetic_lsmi.py datasets/lsmi_made --layout both --cameras galaxy,nikon,sony
-    python tools/make_synthetic_lsmi.py datasets/lsmi_made --photos photos --lights lights.csv --measured
+    python tools/make_synthetic_lsmi.py datasets/lsmi_made --photos photos --apart 15 --measured
 
 Photographs are taken as reflectances; lights with soft borders fall on them (windows, lamps, shadows, gradients), with
 three colour charts in each scene; the camera adds noise, its black level and clipping. Photographs are divided among
@@ -49,6 +49,9 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--white", type=float, help="white level, for a camera of another name")
     parser.add_argument("--photos", type=Path, help="folder of photographs (default: those of installed packages)")
     parser.add_argument("--lights", type=Path, help="csv with columns r, g, b (default: daylight and incandescent)")
+    parser.add_argument(
+        "--apart", type=float, default=5.0, metavar="DEGREES", help="least angle between a scene's lights (default 5)"
+    )
     parser.add_argument("--three", type=float, default=0.4, help="share of scenes with three lights (default 0.4)")
     parser.add_argument("--seed", type=not_negative, default=0)
     parser.add_argument(
@@ -74,6 +77,7 @@ def options_of(args: argparse.Namespace) -> SyntheticOptions:
         args.photos,
         args.lights,
         args.three,
+        args.apart,
         args.measured,
         tuple(sorted(set(args.fault))),
         None if args.black is None else Levels(args.black, args.white),

@@ -30,7 +30,7 @@ class Scene:
 
     Attributes:
         name: Of the picture.
-        image: (H, W, 3) float32, linear RGB of the sensor in [0, 1]: what a network is fed.
+        image: (H, W, 3) float32, linear RGB of the sensor in [0, 1], black where not valid: what a network is fed.
         truth: (H, W, K) float64 true shares.
         valid: (H, W) bool.
         display: (H, W, 3) linear in [0, 1], balanced by the mean of the lights and brightened, to look at.
@@ -162,7 +162,9 @@ def make_scene(name: str, image: Array, masks: MaskFile, side: int) -> Scene:
     # Invalid pixels hold no shares, so the plain mean is short by their part.
     truth = _shrunk(masks.mask.astype(np.float64), size) / np.where(valid, weight, 1)[..., None]
     small = _shrunk(image.astype(np.float32), size).clip(0, 1)
-    return Scene(name, small, np.where(valid[..., None], truth, 0).clip(0, 1), valid, _display(small, masks.lights))
+    # Charts and what is not known are black for a network: a chart would tell it the light.
+    shown = np.where(valid[..., None], small, 0)
+    return Scene(name, shown, np.where(valid[..., None], truth, 0).clip(0, 1), valid, _display(small, masks.lights))
 
 
 def _shrunk(values: Array, size: tuple[int, int]) -> Array:

@@ -16,10 +16,11 @@ from basicsr.engine.errors import UserError
 from basicsr.engine.image_io import is_image_file, read_bytes, read_image, to_float
 from plugins.color_science.illuminants import sample_lights
 from plugins.illuminant import lsmi_synthetic_files as files
+from plugins.illuminant.centroids import angle_degrees
 from plugins.illuminant.lsmi_arrays import Array, read_json
 from plugins.illuminant.lsmi_layout import CAMERAS, META, PREPROCESSED, RAW, SPLIT, SPLITS, Levels
 from plugins.illuminant.lsmi_synthetic_maps import dark, difference_light, measured_mixture, scene_info
-from plugins.illuminant.lsmi_synthetic_scene import LightSource, exposed, make_scene
+from plugins.illuminant.lsmi_synthetic_scene import SMALLEST_ANGLE, LightSource, exposed, make_scene
 from plugins.sample_photos import sample_photos
 
 CLIPPED_CHART_FAULT, WRAP_FAULT = "clipped_chart", "wrap"
@@ -28,6 +29,7 @@ SMALLEST_SHARE = 0.01
 """Lights of a file with a channel below this share of their sum are left out: they are failed measurements."""
 SMALLEST_SIZE = 32
 _SETTINGS = "settings.json"
+_DRAWS = 200
 _SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 
 Progress = Callable[[int, int, str], None]
@@ -47,6 +49,7 @@ class SyntheticOptions:
         photos: Folder of photographs; None for those that installed packages carry.
         lights: csv file with columns r, g, b; None for a guess at the world's lights.
         three: Share of the scenes with three lights.
+        apart: Degrees between the lights of a scene, if they can be drawn so; half of LSMI's pairs are 22 apart.
         measured: Write the mixtures and lights that LSMI's first step would find in the noisy pictures, not the truth.
         faults: Faults of the published maps to repeat on purpose; they imply ``measured`` for what they touch.
         levels: Black and white level of the files, for another camera.
@@ -61,6 +64,7 @@ class SyntheticOptions:
     photos: Path | None = None
     lights: Path | None = None
     three: float = 0.4
+    apart: float = SMALLEST_ANGLE
     measured: bool = False
     faults: tuple[str, ...] = ()
     levels: Levels | None = None
@@ -98,7 +102,7 @@ def make_synthetic(
     """
     _check(options)
     photos = _photos(options)
-    source = source or _light_source(options.lights)
+    source = source or _light_source(options.lights, options.apart)
     _claim(options)
     by_split = split_photos([name for name, _ in photos], options.seed)
     made = Made(photos=by_split)
@@ -214,11 +218,18 @@ def read_lights(path: Path) -> Array:
     return shares[good]
 
 
-def _light_source(path: Path | None) -> LightSource:
-    if path is None:
-        return sample_lights
-    lights = read_lights(path)
-    return lambda count, rng: lights[rng.integers(len(lights), size=count)]
+def _light_source(path: Path | None, apart: float) -> LightSource:
+    """Lights of a table, or made-up ones; drawn until they are ``apart`` degrees apart, or 200 times."""
+    lights = None if path is None else read_lights(path)
+
+    def draw(count: int, rng: np.random.Generator) -> Array:
+        for _ in range(_DRAWS):
+            chosen = sample_lights(count, rng) if lights is None else lights[rng.integers(len(lights), size=count)]
+            if (angle_degrees(chosen[:, None], chosen[None]) + 180 * np.eye(count)).min() >= apart:
+                break
+        return chosen
+
+    return draw
 
 
 def _claim(options: SyntheticOptions) -> None:
