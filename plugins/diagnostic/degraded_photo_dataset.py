@@ -6,7 +6,7 @@ import dataclasses
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -98,7 +98,10 @@ class DegradedPhotoDataset(data.Dataset):
 
     Attributes:
         photos: The files, sorted.
+        path_keys: Options that are files; relative ones start at the project's root.
     """
+
+    path_keys: ClassVar[tuple[str, ...]] = ("list_file",)
 
     def __init__(self, opt: DegradedPhotoOptions | Mapping[str, Any]) -> None:
         super().__init__()

@@ -145,6 +145,9 @@ class DiagnosticCNN(nn.Module):
         UserError: ``pretrained`` is not there or something else, or a number is outside its range.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, pretrained: str | None = None, dropout: float = 0.3, frozen_stages: int = 0, frozen_norm: bool = False
     ) -> None:

@@ -88,7 +88,7 @@ class EditedPairDataset(data.Dataset):
         path_keys: Options that are files; relative ones start at the project's root.
     """
 
-    path_keys: ClassVar[tuple[str, ...]] = ("label_file", "list_file")
+    path_keys: ClassVar[tuple[str, ...]] = ("list_file",)
 
     def __init__(self, opt: EditedPairOptions | Mapping[str, Any]) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ class MixedPhotoDataset(data.Dataset):
         UserError: As of either data set, or ``pair_share`` is not from 0 to 1, or it is not for training.
     """
 
-    path_keys: ClassVar[tuple[str, ...]] = ("label_file", "list_file")
+    path_keys: ClassVar[tuple[str, ...]] = ("list_file",)
 
     def __init__(self, opt: MixedPhotoOptions | Mapping[str, Any]) -> None:
         super().__init__()

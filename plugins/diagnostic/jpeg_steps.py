@@ -68,6 +68,6 @@ def jpeg(encoded: Tensor, quality: int, sampling: str = "420") -> Tensor:
     decoded = []
     for image in pixels:
         _, buffer = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), options)
-        decoded.append(cv2.imdecode(buffer, cv2.IMREAD_COLOR)[..., ::-1])
+        decoded.append(np.asarray(cv2.imdecode(buffer, cv2.IMREAD_COLOR))[..., ::-1])
     lossy = torch.from_numpy(np.stack(decoded).transpose(0, 3, 1, 2).copy()).to(encoded) / 255
     return encoded + (lossy - encoded).detach()

@@ -122,8 +122,8 @@ class LabelFile:
         open_ones = [index for index, key in enumerate(keys) if key not in self._known]
         for start in range(0, len(open_ones), batch):
             part = open_ones[start : start + batch]
-            sides = (torch.stack([read(pairs[index][side]) for index in part]) for side in (0, 1))
-            fitted = fit_labels(*sides)
+            inputs, experts = (torch.stack([read(pairs[index][side]) for index in part]) for side in (0, 1))
+            fitted = fit_labels(inputs, experts)
             for row, index in enumerate(part):
                 self._known[keys[index]] = [*fitted.estimates[row].tolist(), float(fitted.residuals[row])]
             if progress is not None:
