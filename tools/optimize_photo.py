@@ -63,7 +63,7 @@ def make_adviser(args: argparse.Namespace) -> Adviser:
 def told(outcome: Outcome) -> str:
     """What is printed of a photo."""
     if outcome.advice is None:
-        return f"{outcome.job.source}: FAILED: {outcome.problem}"
+        return f"FAILED: {outcome.problem}"
     lines = [f"{outcome.job.source}", *(f"  {line}" for line in outcome.advice.corrections_summary)]
     numbers = ", ".join(f"{name} {value:.3f}" for name, value in outcome.advice.final_params.items())
     lines += [f"  {numbers}", *(f"  note: {note}" for note in outcome.notes)]

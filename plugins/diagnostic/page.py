@@ -143,7 +143,7 @@ def _photo_routes(app: FastAPI, page: Page) -> None:
     def corrected(token: str, weight: str = "0.6") -> Response:
         photo = page.shelf.get(token)
         kind = "image/png" if photo.suffix == ".png" else "image/jpeg"
-        headers = {"content-disposition": f'attachment; filename="corrected{photo.suffix}"'}
+        headers = {"content-disposition": "attachment"}  # a name in it would win over the one the page gives
         return Response(page.corrected(photo, _weight(weight)), media_type=kind, headers=headers)
 
     app.add_api_route("/photos", upload, methods=["POST"], response_model=None)

@@ -150,14 +150,19 @@ def screen_jpeg(photo: KeptPhoto, weight: float | None) -> bytes:
 def full_copy(photo: KeptPhoto, weight: float) -> bytes:
     """The whole photo corrected, with EXIF and colour profile, in its own format (WebP becomes JPEG).
 
+    A JPEG or PNG that needs nothing comes back to the byte.
+
     Raises:
         PageError: 400: it is damaged beyond what the preview needed.
     """
+    advice = photo.findings.advice(weight)
+    if not advice.recommended_filters and not _starts_right(photo.content, "image/webp"):
+        return photo.content
     try:
         whole: PhotoFile = read_photo(photo.content, _NAME)
     except UserError as error:
         raise PageError(400, str(error)) from error
-    return encode_photo(whole.with_pixels(generate_preview(whole.rgb, photo.findings.advice(weight))), photo.suffix)
+    return encode_photo(whole.with_pixels(generate_preview(whole.rgb, advice)), photo.suffix)
 
 
 def _starts_right(content: bytes, kind: str) -> bool:

@@ -183,7 +183,10 @@ def advise_one(job: Job, adviser: Adviser, fusion_weight: float) -> Outcome:
     findings = adviser.look_at_file(content, str(job.source))
     advice = findings.advice(fusion_weight)
     after = photo.with_pixels(generate_preview(photo.rgb, advice))
-    write_photo(job.corrected, after)
+    if advice.recommended_filters or job.corrected.suffix != job.source.suffix:
+        write_photo(job.corrected, after)
+    else:  # a good photo stays what it is to the byte, and is not compressed once more
+        write_atomic(job.corrected, lambda file: file.write(content))
     before_rgb, after_rgb = photo.srgb(), after.srgb()
     write_photo(job.compared, PhotoFile(before_after(before_rgb, after_rgb)))
     write_photo(job.filters, PhotoFile(filters_sheet(before_rgb, advice)))

@@ -113,5 +113,5 @@ def _prepared(image: np.ndarray) -> torch.Tensor:
     square = np.ascontiguousarray(image[top : top + side, left : left + side])
     way = cv2.INTER_AREA if side > _SIDE else cv2.INTER_LINEAR
     small = cv2.resize(square, (_SIDE, _SIDE), interpolation=way).astype(np.float32) / 255.0
-    normal = (small - np.float32(_MEAN)) / np.float32(_STD)
+    normal = (small - np.asarray(_MEAN, np.float32)) / np.asarray(_STD, np.float32)
     return torch.from_numpy(np.ascontiguousarray(normal.transpose(2, 0, 1)))[None]
