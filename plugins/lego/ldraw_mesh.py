@@ -94,7 +94,7 @@ def build_mesh(part: FlatPart) -> PartMesh:
         axes.astype(real),
         poses.astype(real),
         weights.astype(real),
-        np.float32(np.linalg.norm(corners, axis=2).max()),
+        np.asarray(np.linalg.norm(corners, axis=2).max(), dtype=real),
     )
 
 

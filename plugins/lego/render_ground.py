@@ -162,7 +162,7 @@ def _with_border(plain: Array, rng: np.random.Generator) -> Array:
 
 @lru_cache(maxsize=_PHOTO_MEMORY)
 def _photo(path: str) -> Array:
-    image = to_float(read_image(path)).astype(np.float32)
+    image: Array = to_float(read_image(path)).astype(np.float32)
     scale = _PHOTO_SIDE / max(image.shape[:2])
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -194,7 +194,7 @@ def surfaces(
             if facing > 0:  # seen from behind: an inner side, or a file without stated winding
                 length = -length
             if abs(length) < 1e-6:
-                length = np.float32(1)
+                length = 1.0
             position[row, column, 0], position[row, column, 1], position[row, column, 2] = px, py, pz
             normal[row, column, 0] = sx / length
             normal[row, column, 1] = sy / length

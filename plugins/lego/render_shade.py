@@ -67,7 +67,7 @@ def material(color: LDrawColor, rough: float = 0.05, gloss: float = 1.0) -> Mate
     if color.finish == finishes.RUBBER and not color.see_through:
         return Material(rgb, plain * 0.6, 0.5, opaque)
     if color.see_through:
-        clear = np.maximum(rgb, 0.004) ** 0.36 * np.float32(0.97)
+        clear = np.maximum(rgb, 0.004) ** 0.24 * np.float32(0.97)
         return Material(rgb * 0.16, plain, 0.04, clear.astype(np.float32))
     return Material(rgb * 0.95, plain, rough, opaque)
 
@@ -186,7 +186,7 @@ def shade_layers(stage: Stage, layers: list[tuple[Array, Array, Array]], behind:
         lit, blocked = _arriving(stage, mask, position, normal)
         shift = np.round(normal[..., :2] * (2.0 * behind.shape[0] / 224)).astype(np.int32)
         bent = _shifted(light, shift)
-        path = np.minimum(1 / np.maximum(slant, 0.25), 2.5)[..., None]
+        path = np.minimum(1 / np.maximum(slant, 0.25), 2.0)[..., None]
         fresnel = _fresnel(slant, plastic.gloss * 1.2, plastic.rough)
         scattered = plastic.albedo * (lit + blocked * plastic.through)
         here = bent * plastic.through**path * (1 - fresnel) * 0.96 + fresnel * mirrored + scattered * 0.5

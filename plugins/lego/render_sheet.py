@@ -30,6 +30,7 @@ def write_sheet(folder: Path, rows: list[list[str]], path: Path, columns: int = 
     for row in rows:
         parts.setdefault(row[2], []).append(row[0])
     shown = _spread(sorted(parts), _MOST_ROWS)
+    columns = min(columns, max((len(parts[part]) for part in shown), default=1))
     sheet = np.full((len(shown) * (side + _CAPTION), columns * side, 3), 255, np.uint8)
     for line, part in enumerate(shown):
         top = line * (side + _CAPTION)
