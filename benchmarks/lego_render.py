@@ -134,12 +134,12 @@ def check(camera: CameraMesh, lens: Any, samples: int) -> None:
         raise UserError(f"the z-buffers disagree on {off.mean():.2%} of the samples.")
 
 
-def report(seconds: dict[str, float], triangles: float) -> str:
+def report(seconds: dict[str, float], parts: int, triangles: float) -> str:
     """The table."""
     base = seconds["z-buffer, plain numpy"]
     lines = [
         "# Rendering LEGO parts", "",
-        f"`python benchmarks/lego_render.py`; 224 x 224 pixels, 2 x 2 samples each, one core, {len(PARTS.split(','))} "
+        f"`python benchmarks/lego_render.py`; 224 x 224 pixels, 2 x 2 samples each, one core, {parts} "
         f"parts of {triangles:.0f} triangles on average. CPU time.", "",
         "| | ms a picture | pictures a CPU-second | speed, plain numpy z-buffer = 1 |", "|---|---|---|---|",
     ]  # fmt: skip
@@ -166,7 +166,9 @@ def main() -> int:
     meshes = {part: build_mesh(reader.read(part)) for part in known}
     if not meshes:
         raise UserError(f"{args.ldraw}: has none of the parts {args.parts}.")
-    text = report(measure(meshes, args.count), float(np.mean([len(mesh.corners) for mesh in meshes.values()])))
+    text = report(
+        measure(meshes, args.count), len(meshes), float(np.mean([len(mesh.corners) for mesh in meshes.values()]))
+    )
     print(text)
     if args.out:
         with writing(str(args.out)):
