@@ -155,10 +155,10 @@ def shade_solid(
     lit, blocked = _arriving(stage, mask, position, normal)
     mirrored, slant = _mirrored(stage, mask, position, normal, rough)
     bounced = _WALL_LIGHT * albedo / (1 - (1 - _WALL_LIGHT) * albedo)
-    free = lit @ _LUMA
+    free: Array = lit @ _LUMA
     free = free / np.maximum(free + blocked @ _LUMA, 1e-4)
     fresnel = _fresnel(slant, gloss, rough)
-    light = albedo * (1 - fresnel) * (lit + blocked * bounced)
+    light: Array = albedo * (1 - fresnel) * (lit + blocked * bounced)
     light += fresnel * mirrored * (0.15 + 0.85 * free)[..., None]
     return np.asarray(np.minimum(light, _BRIGHTEST) * mask[..., None])
 
