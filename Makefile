@@ -23,7 +23,7 @@ $(VENV)/.installed: setup.py constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[color,demo,illuminant,onnx,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[color,demo,illuminant,app,lego,onnx,dev]'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[crf]' \
 		|| echo "DenseCRF could not be built (it needs a C++ compiler): its tests are skipped"
 	touch $@

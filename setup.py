@@ -33,7 +33,7 @@ setup(
     python_requires=">=3.10",
     packages=ENGINE + PLUGINS,
     package_dir={"basicsr": "BasicSR/basicsr", "plugins": "plugins"},
-    package_data={"basicsr": ["py.typed"], "plugins": ["py.typed", "**/*.html", "**/*.css", "**/*.js"]},
+    package_data={"basicsr": ["py.typed"], "plugins": ["py.typed", "**/*.html", "**/*.css", "**/*.js", "**/*.csv"]},
     install_requires=[
         "torch>=2.4",
         "torchvision>=0.19",
@@ -59,6 +59,12 @@ setup(
         "illuminant": ["scikit-learn>=1.4", "scipy>=1.11", "matplotlib>=3.8"],
         # refinement of heat maps by a dense conditional random field; built from source, needs a C++ compiler
         "crf": ["pydensecrf2>=1.1"],
+        # tools/photo_app.py, the local page for photo diagnostics
+        "app": ["fastapi>=0.110", "uvicorn>=0.29"],
+        # rendering bricks
+        "lego": ["numba>=0.60", "scipy>=1.11"],
+        # any network of that library as the backbone of LegoClassifier
+        "timm": ["timm>=1.0"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.5",
@@ -75,7 +81,9 @@ setup(
         "basicsr.plugins": [
             "classification = plugins.classification",
             "color_fidelity = plugins.color_fidelity",
+            "diagnostic = plugins.diagnostic",
             "illuminant = plugins.illuminant",
+            "lego = plugins.lego",
         ]
     },
 )

@@ -200,6 +200,17 @@ class TrainingRun:
         if getattr(self.model, "best_checkpoint_due", False):
             self.model.save_best(self.stream.epoch_at(current_iter), current_iter)
 
+    def exhausted(self, current_iter: int) -> bool:
+        """Whether ``val.early_stop`` validations in a row brought nothing better; the same on every process."""
+        patience = (self.opt.get("val") or {}).get("early_stop")
+        if not patience or not self.due(self.val_freq, current_iter):
+            return False
+        best = self.model.best_iteration()
+        if best is None or current_iter - best < patience * self.val_freq:
+            return False
+        get_root_logger().info("No better validation since iteration %d: the run ends early.", best)
+        return True
+
     def stop(self, current_iter: int, status: int, validated: bool) -> None:
         """Save, noting whether a validation of this iteration is done, and leave with the signal's exit status."""
         self.save(current_iter, validated)
@@ -230,7 +241,7 @@ def _detach_bar(run: TrainingRun) -> None:
 
 
 def train(run: TrainingRun) -> None:
-    """The training loop: exactly ``total_iter`` optimizer steps, less those done before the interruption."""
+    """The training loop: ``total_iter`` optimizer steps, less those done before; fewer with ``val.early_stop``."""
     model, current_iter = run.model, run.start_iter
     with StopRequest() as stop:
         batches = iter(run.stream)
@@ -258,6 +269,8 @@ def train(run: TrainingRun) -> None:
                 run.validate(current_iter)
             if stop.agreed():
                 run.stop(current_iter, stop.status, validated=run.due(run.val_freq, current_iter))
+            if run.exhausted(current_iter):
+                break
 
 
 def train_pipeline(root_path: str | Path) -> None:

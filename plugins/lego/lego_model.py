@@ -14,7 +14,6 @@ from basicsr.engine.checkpoint import RECORD, load_weights
 from basicsr.engine.errors import UserError
 from basicsr.utils.registry import MODEL_REGISTRY
 from plugins.classification.classification_model import ClassificationModel
-from plugins.lego import cosine_lr as cosine_lr  # registers the schedule
 from plugins.lego.color_ids import LDRAW
 from plugins.lego.lego_classifier_arch import COLOR, PART, LegoClassifier
 from plugins.lego.lego_dataset import LegoOptions, classes_of

@@ -44,6 +44,7 @@ LOWER_BOUNDS: Mapping[tuple[str, ...], float] = {
     ("train", "grad_clip"): 0,
     ("val", "val_freq"): 1,
     ("val", "max_minibatch"): 1,
+    ("val", "early_stop"): 1,
     ("val", "num_worker"): 0,
     ("val", "tb_images"): 0,
     ("logger", "print_freq"): 1,
@@ -219,6 +220,9 @@ class _Rules:
         if is_train and sets and not often:
             message = f"missing; there is a validation set ({next(iter(sets))}): say how often to validate, e.g. 1000"
             self.error(("val", "val_freq"), message)
+        if self.val.get("early_stop") is not None and not (self.val.get("metrics") and sets):
+            message = "follows a validation metric and there is none: add val.metrics and a val set"
+            self.error(("val", "early_stop"), message)
         best_file = self.val.get("best_file")
         if best_file is not None and not _is_weights_name(best_file):
             message = f"{best_file!r}: give a file name that ends in .pth or .safetensors, without folders"

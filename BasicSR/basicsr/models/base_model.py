@@ -129,6 +129,12 @@ class BaseModel:
         """Whether the watched metric improved since ``save_best``."""
         return self._best.improved
 
+    def best_iteration(self) -> int | None:
+        """When the watched metric was best; None before the first validation."""
+        watched = self._best.watched()
+        record = self.best_metric_results.get(watched[0], {}).get(watched[1]) if watched else None
+        return None if record is None or record["iter"] == -1 else int(record["iter"])
+
     def _initialize_best_metric_results(self, dataset_name: str) -> None:
         self._best.begin(dataset_name)
 

@@ -193,6 +193,29 @@ class LinearLR(_WholeRunLR):
 
 
 @SCHEDULER_REGISTRY.register()
+class WholeRunCosineLR(_WholeRunLR):
+    """Fall along half a cosine to ``eta_min`` at the end of the run (Loshchilov and Hutter, ICLR 2017).
+
+    Args:
+        optimizer: The optimizer whose rate is set.
+        eta_min: The lowest rate.
+        total_iter: Length of the fall; left out, ``train.total_iter``, which ``train.total_epoch`` sets.
+        last_epoch: The iteration before the first; -1 for a new run.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, eta_min: float = 0.0, total_iter: int | None = None, last_epoch: int = -1
+    ) -> None:
+        self.eta_min = eta_min
+        super().__init__(optimizer, total_iter, last_epoch)
+
+    def rate(self, base_lr: float) -> float:
+        """The learning rate now, for a parameter group that started at ``base_lr``."""
+        lowest = min(self.eta_min, base_lr)
+        return lowest + (base_lr - lowest) * _half_cosine(min(1.0, self.last_epoch / self.total_iter))
+
+
+@SCHEDULER_REGISTRY.register()
 class VibrateLR(_WholeRunLR):
     """Triangular waves, 80 to a run, under a falling envelope (the NAFNet fork's schedule).
 

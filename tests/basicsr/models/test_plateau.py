@@ -137,3 +137,42 @@ def test_mistakes_are_named(
     with pytest.raises(UserError) as caught:
         run_here(monkeypatch, root, options)
     assert text in str(caught.value)
+
+
+def test_a_run_that_no_longer_improves_ends_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PSNR rises in this run; taken as a loss, its first value stays the best."""
+    root = make_project(tmp_path)
+    metrics = {"psnr": {"type": "calculate_psnr", "crop_border": 0, "better": "lower"}}
+    options = plateau_options(
+        tmp_path / "tiny.yml",
+        train__total_iter=40,
+        train__scheduler={"type": "WholeRunCosineLR", "eta_min": 1e-6},
+        val__val_freq=2,
+        val__early_stop=3,
+        val__metrics=metrics,
+        logger__save_checkpoint_freq=2,
+    )
+    run_here(monkeypatch, root, options)
+    states = sorted(int(path.stem) for path in (root / "experiments" / "tiny" / "training_states").glob("*.state"))
+    best = load_state(root / "experiments" / "tiny" / "training_states" / f"{states[-1]}.state")["best"]["Val"]["psnr"]
+    assert states[-1] < 40
+    assert (root / "experiments" / "tiny" / "models" / "net_g_latest.pth").is_file()
+    assert states[-1] >= best["iter"] + 2 * 3 - 2
+
+
+def test_early_stop_without_a_metric_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_project(tmp_path)
+    options = write_options(tmp_path / "tiny.yml", val__metrics=None, val__early_stop=2)
+    with pytest.raises(UserError, match="val.early_stop: follows a validation metric"):
+        run_here(monkeypatch, root, options)
+
+
+def test_whole_run_cosine_ends_at_its_lowest_rate() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = build_scheduler("WholeRunCosineLR", optimizer, total_iter=4, eta_min=0.2)
+    rates = []
+    for _ in range(6):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx([1.0, 0.6 + 0.4 * 0.5**0.5, 0.6, 0.6 - 0.4 * 0.5**0.5, 0.2, 0.2])
