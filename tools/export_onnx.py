@@ -11,8 +11,9 @@ if the call itself is wrong. tools/enhance.py takes the file as its --checkpoint
 
 A classifier's file has the input image and the outputs part_logits, color_logits, for any number of pictures, and says
 which classes they are and how a picture is resized; --tolerance is then a difference of logits (default: 0.001).
---int8 also writes NAME.int8.onnx: calibrated on the manifest's training images and judged on its validation images (in a
-folder: on every second one, by agreement with float32). It is not written if a head lost more than --max-loss points.
+--int8 also writes NAME.int8.onnx: calibrated on the manifest's training images and judged on its validation images
+(in a folder: on every second one, by agreement with float32). Neither file is written if a head lost more than
+--max-loss points.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A classifier of several heads as an ONNX file that says what its outputs mean, and the proof that it computes the same.
+"""A classifier of several heads as an ONNX file that says what its outputs mean, and the proof that it computes right.
 
 The graph takes ``image``, (batch, 3, S, S) float32 sRGB in [0, 1] (the normalisation is inside), and gives one output
 ``<head>_logits`` a head, (batch, classes). What a caller must know is in the file's metadata, every value as JSON.

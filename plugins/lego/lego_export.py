@@ -80,7 +80,7 @@ def load_lego(path: str | Path, param_key: str = "params_ema") -> tuple[nn.Modul
         UserError: The file is missing, damaged, or was not written by a LegoModel.
     """
     record = load_weights(path).get(RECORD)
-    if not is_lego_record(record):
+    if not isinstance(record, Mapping) or not is_lego_record(record):
         raise UserError(
             f"{path}: it does not say which parts and colours it knows (no '{RECORD}' of a LegoModel): take weights "
             "that a training with options/lego_classifier.yml wrote"
