@@ -55,7 +55,7 @@ def main() -> int:
     args = parse_args()
     force = []
     if args.iterations:
-        force = [f"train:total_iter={args.iterations}", f"train:scheduler:periods=[{args.iterations}]"]
+        force = [f"train:total_iter={args.iterations}"]
     options = DemoOptions(ROOT, args.photos, None, "bench", force=tuple(force))
     begin = time.monotonic()
 

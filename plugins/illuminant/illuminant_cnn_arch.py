@@ -14,6 +14,9 @@ STRIDE = 4
 """Image pixels between two positions of the last feature map."""
 FIRST_CENTER = 32
 """Index of the pixel at the centre of the first position's receptive field, which is 65 x 65."""
+STATISTICS = 16
+"""Numbers in :func:`light_statistics`."""
+_CLIPPED, _DARK = 0.98, 1e-3
 SMALLEST = 65
 """Smallest height and width that leave one feature position."""
 
@@ -44,13 +47,19 @@ class IlluminantCNN(nn.Module):
         num_classes: Number of classes of light.
         pool: ``max``, ``avg``, or ``confidence``: the mean weighted by a learnt map.
         dropout: Share of the hidden units dropped in training.
+        statistics: Add what a small network makes of the picture's statistics, those of grey-world, shades-of-grey,
+            white-patch and grey-edge, to the logits. Convolutions need very many pictures to find them by themselves.
 
     Raises:
         ValueError: ``pool`` is none of these, or the input is too small.
     """
 
     def __init__(
-        self, num_classes: int = 5, pool: Literal["max", "avg", "confidence"] = "max", dropout: float = 0.25
+        self,
+        num_classes: int = 5,
+        pool: Literal["max", "avg", "confidence"] = "max",
+        dropout: float = 0.25,
+        statistics: bool = False,
     ) -> None:
         super().__init__()
         if pool not in ("max", "avg", "confidence"):
@@ -63,6 +72,10 @@ class IlluminantCNN(nn.Module):
         self.hidden = nn.Linear(256, 1024)
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(1024, num_classes)
+        self.statistics = _statistics_head(num_classes) if statistics else None
+        if statistics:  # the convolutions begin with nothing to say, and add to the statistics what they find
+            nn.init.zeros_(self.classify.weight)
+            nn.init.zeros_(self.classify.bias)
 
     def features(self, image: Tensor) -> Features:
         """The feature maps of an image (N, 3, H, W)."""
@@ -92,12 +105,53 @@ class IlluminantCNN(nn.Module):
         return (last * self.weights(last)).sum((2, 3))
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.head(self.pooled(self.features(image).last))
+        logits = self.head(self.pooled(self.features(image).last))
+        return logits if self.statistics is None else logits + self.statistics(light_statistics(image))
 
     @torch.no_grad()
     def position_logits(self, last: Tensor) -> Tensor:
         """What the head says of each position by itself, (N, ``num_classes``, h, w)."""
         return self.head(last.movedim(1, -1)).movedim(-1, 1)
+
+
+def _statistics_head(num_classes: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.BatchNorm1d(STATISTICS),
+        nn.Linear(STATISTICS, 128),
+        nn.ReLU(inplace=True),
+        nn.Linear(128, 128),
+        nn.ReLU(inplace=True),
+        nn.Linear(128, num_classes),
+    )
+
+
+def light_statistics(image: Tensor) -> Tensor:
+    """What the classical methods say of a picture's light, as log R/G and log B/G.
+
+    Grey-world, shades-of-grey (p = 6), white-patch and grey-edge (van de Weijer, Gevers and Gijsenij, TIP 2007), of the
+    values as they are and of their power 2.2, which makes sRGB about linear. Clipped pixels do not count.
+
+    Args:
+        image: (N, 3, H, W) in [0, 1].
+
+    Returns:
+        (N, 16).
+    """
+    valid = image.amax(1, keepdim=True) < _CLIPPED
+    found = []
+    for power in (1.0, 2.2):
+        values = image.clamp(min=0).pow(power) * valid
+        across = (values[..., 1:] - values[..., :-1]).abs() * (valid[..., 1:] & valid[..., :-1])
+        down = (values[..., 1:, :] - values[..., :-1, :]).abs() * (valid[..., 1:, :] & valid[..., :-1, :])
+        count = valid.sum((2, 3)).clamp(min=1)
+        found += [
+            values.sum((2, 3)) / count,
+            (values.pow(6).sum((2, 3)) / count).clamp(min=_DARK**6).pow(1 / 6),
+            values.amax((2, 3)),
+            (across.sum((2, 3)) + down.sum((2, 3))) / (2 * count),
+        ]
+    logs = (torch.stack(found, 1) + _DARK).log()
+    return torch.cat([logs[..., 0] - logs[..., 1], logs[..., 2] - logs[..., 1]], 1)
 
 
 def _block(inside: int, outside: int, kernel: int) -> nn.Sequential:
