@@ -26,7 +26,7 @@ from plugins.lego.lego_resize import resize_square
 
 _ASSETS = Path(__file__).with_name("report_assets")
 _THUMBNAIL = 96
-_WRONG_VIEWS, _RIGHT_VIEWS = 4, 1
+_WRONG_VIEWS, _EXAMPLES = 3, 3
 _MOST_PIECES = 400
 _PLOT = 240
 _COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
@@ -124,7 +124,8 @@ def _pairs(result: Evaluation, head: str) -> str:
         return "<p>Nothing is confused: every answer is right.</p>"
     cards = []
     for pair in pairs:
-        right = np.flatnonzero((labels == pair.answer) & (logits.argmax(1) == pair.answer))[:_RIGHT_VIEWS]
+        there = np.flatnonzero(labels == pair.answer)
+        right = there[np.argsort(logits[there].argmax(1) != pair.answer, kind="stable")][:_EXAMPLES]
         wrong = "".join(_shot(result, head, int(place)) for place in pair.images)
         example = "".join(_shot(result, head, int(place)) for place in right)
         beside = f'<p class="soft small">What {_name(result, head, pair.answer)} looks like:</p>' if example else ""

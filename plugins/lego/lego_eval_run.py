@@ -255,6 +255,9 @@ def _notes(
     synthetic = sum(one.source != "real" for one in chosen)
     if synthetic:
         notes.append(f"{synthetic} of the {len(chosen)} images are synthetic: these are no figures of real bricks.")
+    for head, value in result.fitted.items():
+        if not 0.051 < value < 19.5:
+            notes.append(f"The temperature of the {_word(head)} is at its limit: the confidence means nothing.")
     if judged is None:
         notes.append("The validation split has no such image: no temperature was fitted.")
     elif options.split == VAL:

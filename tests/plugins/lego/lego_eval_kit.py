@@ -16,7 +16,7 @@ from plugins.lego.lego_manifest import COLOR_NAMES, PART_NAMES, read_classes, re
 from plugins.lego.lego_resize import input_recipe, prepare_image
 
 
-def write_weights(path: Path, manifest: Path, size: int = 32, steps: int = 40, most: int = 400) -> Path:
+def write_weights(path: Path, manifest: Path, size: int = 32, steps: int = 12, most: int = 400) -> Path:
     """Train the heads of a small network on (some of) the manifest's training images and write it."""
     torch.manual_seed(0)
     parts, colors = (read_classes(manifest.parent / name) for name in (PART_NAMES, COLOR_NAMES))
@@ -36,7 +36,7 @@ def write_weights(path: Path, manifest: Path, size: int = 32, steps: int = 40, m
     net.train()
     order = np.random.default_rng(0)
     for _ in range(steps):
-        batch = order.integers(len(images), size=32)
+        batch = order.integers(len(images), size=16)
         output = net(images[batch])
         known = {head: labels[head][batch] >= 0 for head in output}
         losses = [

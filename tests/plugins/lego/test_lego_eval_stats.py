@@ -44,18 +44,18 @@ def test_a_session_with_two_parts_votes_for_each_by_itself() -> None:
     assert stats.groups_of([*records, record("2.png", ""), record("3.png", "")]).tolist() == [0, 1, 2, 3]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.floats(0.2, 5.0), st.integers(0, 1000))
 def test_the_temperature_that_spoilt_the_logits_is_found(factor: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    logits = rng.normal(0, 2, (3000, 4))
+    logits = rng.normal(0, 2, (2000, 4))
     chances = np.exp(stats.log_softmax(logits))
-    labels = (chances.cumsum(1) < rng.random((3000, 1))).sum(1)
+    labels = (chances.cumsum(1) < rng.random((2000, 1))).sum(1)
     labels[:5] = -1
     found = stats.fitted_temperature(logits * factor, labels)
-    assert found == pytest.approx(factor, rel=0.12)
+    assert found == pytest.approx(factor, rel=0.15)
     honest = stats.calibration(logits * factor, labels, found)
-    assert honest.error < 0.035
+    assert honest.error < 0.045
     if factor > 2:
         assert honest.plain > 2 * honest.error
 
