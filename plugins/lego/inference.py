@@ -221,7 +221,7 @@ def _open(path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    broken = (RuntimeError, ValueError, *_errors_of(runtime))
+    broken: tuple[type[Exception], ...] = (RuntimeError, ValueError, *_errors_of(runtime))
     try:
         # by its bytes: a file that names further files beside it is not followed
         return runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])

@@ -17,7 +17,7 @@ from basicsr.engine.image_io import image_names, read_image
 from basicsr.engine.network_io import fit, read_state_dict
 from plugins.lego import lego_classifier_arch  # noqa: F401 - it registers the network
 from plugins.lego.lego_classifier_arch import COLOR, PART
-from plugins.lego.lego_manifest import TRAIN, VAL, Record, read_manifest
+from plugins.lego.lego_manifest import REAL, TRAIN, VAL, Record, read_manifest
 from plugins.lego.lego_model import LEGO_RECORD
 from plugins.lego.lego_resize import prepare_image
 
@@ -140,15 +140,15 @@ def parity_pictures(folder: Path, recipe: Mapping[str, Any], count: int) -> Arra
     Raises:
         UserError: There are none.
     """
-    return np.stack(list(PreparedPictures(_spread(_images_of(folder), count), recipe)))
+    return np.stack(list(PreparedPictures(spread(_images_of(folder), count), recipe)))
 
 
 def pictures(source: Path, recipe: Mapping[str, Any], classes: Mapping[str, list[Mapping[str, Any]]]) -> Pictures:
     """Pictures to calibrate int8 on and others to judge it on.
 
     Args:
-        source: A manifest (training images calibrate, validation images judge), or a folder of pictures of which
-            every second one judges.
+        source: A manifest (training images calibrate, real ones where there are some, validation images judge), or a
+            folder of pictures of which every second one judges.
         recipe: How a picture becomes the input.
         classes: Head to rows of classes.
 
@@ -159,16 +159,18 @@ def pictures(source: Path, recipe: Mapping[str, Any], classes: Mapping[str, list
         paths = _images_of(source)
         if len(paths) < 2:
             raise UserError(f"{source}: int8 needs at least two pictures: one to calibrate on, another to judge on")
-        first, second = _spread(paths[::2], CALIBRATION_IMAGES), _spread(paths[1::2], JUDGE_IMAGES)
+        first, second = spread(paths[::2], CALIBRATION_IMAGES), spread(paths[1::2], JUDGE_IMAGES)
         return Pictures(PreparedPictures(first, recipe), PreparedPictures(second, recipe), None)
     records = read_manifest(source)
     root = source.parent
-    train = _spread([one for one in records if one.split == TRAIN], CALIBRATION_IMAGES)
-    val = _spread([one for one in records if one.split == VAL], JUDGE_IMAGES)
+    train = [one for one in records if one.split == TRAIN]
+    captures = [one for one in train if one.source == REAL]  # renders have other ranges than what a camera gives
+    train = spread(captures or train, CALIBRATION_IMAGES)
+    val = spread([one for one in records if one.split == VAL], JUDGE_IMAGES)
     for name, chosen in ((TRAIN, train), (VAL, val)):
         if not chosen:
             raise UserError(f"{source}: no image of the split {name}; int8 is calibrated on train and judged on val")
-    labels = {head: _numbers(head, rows, val) for head, rows in classes.items()}
+    labels = {head: class_numbers(head, rows, val) for head, rows in classes.items()}
     return Pictures(
         PreparedPictures([root / one.path for one in train], recipe),
         PreparedPictures([root / one.path for one in val], recipe),
@@ -176,7 +178,8 @@ def pictures(source: Path, recipe: Mapping[str, Any], classes: Mapping[str, list
     )
 
 
-def _numbers(head: str, rows: list[Mapping[str, Any]], records: list[Record]) -> Array:
+def class_numbers(head: str, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> Array:
+    """(N,) int64 class number of each image, -1 where it is unknown or no class."""
     numbers = {str(row["id"]): number for number, row in enumerate(rows)}
     return np.array([numbers.get(one.part if head == PART else str(one.color), -1) for one in records], np.int64)
 
@@ -188,7 +191,8 @@ def _images_of(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _spread(entries: list[Any], count: int) -> list[Any]:
+def spread(entries: list[Any], count: int) -> list[Any]:
+    """At most ``count`` entries, evenly spread."""
     if len(entries) <= count:
         return entries
     return [entries[place] for place in np.linspace(0, len(entries) - 1, count).round().astype(int)]

@@ -13,11 +13,11 @@ import torch
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
-pytest.importorskip("torchvision")
 
 from basicsr.archs import build_network
 from basicsr.engine.checkpoint import save_weights
 from basicsr.engine.cli import run_main
+from plugins.classification import class_onnx, class_onnx_int8
 from plugins.lego import bench_inference, lego_classifier_arch  # noqa: F401 - the second registers the network
 from plugins.lego.inference import ClassifierLoader
 from plugins.lego.lego_export import load_lego
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("lego")
     torch.manual_seed(0)
     options = {
-        "type": "LegoClassifier", "num_parts": 3, "num_colors": 3, "backbone": "mobilenet_v3_small", "hidden": 8,
+        "type": "LegoClassifier", "num_parts": 3, "num_colors": 3, "backbone": "resnet18", "hidden": 8,
         "color_input": "both",
     }  # fmt: skip
     network = build_network(options)
@@ -98,11 +98,20 @@ def test_the_int8_file_carries_names_and_its_accuracy(folder: Path) -> None:
     assert not list(folder.glob(".*"))
 
 
-def test_a_gate_that_is_not_passed_leaves_what_was_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_gate_that_is_not_passed_leaves_what_was_there(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = (folder / "out.onnx").read_bytes()
+    monkeypatch.setattr(class_onnx, "export_classifier", lambda net, size, path, facts: path.write_bytes(before))
     common = (folder / "net.pth", "-o", folder / "out.onnx")
     assert run(*common, "--tolerance", 0) == 2
     assert "above the tolerance" in capsys.readouterr().err
+    # twelve judged pictures cannot show 2 points
+    assert run(*common, "--int8", "--calibration", folder / "manifest.csv") == 2
+    assert "cannot show a loss of 2 points" in capsys.readouterr().err
+    monkeypatch.setattr(class_onnx_int8.HeadLoss, "loss", property(lambda self: 30.0))
+    assert run(*common, "--int8", "--calibration", folder / "manifest.csv", "--max-loss", 20) == 2
+    assert "int8 loses too much" in capsys.readouterr().err
     assert (folder / "out.onnx").read_bytes() == before and not list(folder.glob(".*"))
 
 

@@ -91,6 +91,7 @@ $("file").addEventListener("change", () => { look([...$("file").files]); $("file
 fetch("v1/info").then((reply) => reply.json()).then((info) => {
   limits = info.limits;
   $("most").textContent = limits.images;
-  const counts = Object.entries(info.classes).map(([name, rows]) => `${rows.length} ${name}s`).join(", ");
+  const words = { part: "parts", color: "colours" };
+  const counts = Object.entries(info.classes).map(([name, rows]) => `${rows.length} ${words[name]}`).join(", ");
   $("model").textContent = `${info.model}, ${info.precision}: ${counts}. Pictures stay on this machine.`;
 }).catch(() => told("The server does not answer. Is it running?"));
