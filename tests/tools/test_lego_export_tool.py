@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("lego")
     torch.manual_seed(0)
     options = {
-        "type": "LegoClassifier", "num_parts": 3, "num_colors": 3, "backbone": "resnet18", "hidden": 8,
+        "type": "LegoClassifier", "num_parts": 3, "num_colors": 3, "backbone": "mobilenet_v3_small", "hidden": 8,
         "color_input": "both",
     }  # fmt: skip
     network = build_network(options)
