@@ -31,7 +31,7 @@ import torch  # noqa: E402
 
 from plugins.illuminant.centroids import Centroids  # noqa: E402
 from plugins.illuminant.checkpoint import load_network  # noqa: E402
-from plugins.illuminant.demo import DemoOptions, make_data, test_samples, train  # noqa: E402
+from plugins.illuminant.demo import FOLDS, DemoOptions, make_data, test_samples, train  # noqa: E402
 from plugins.illuminant.eval_samples import PaperSet, log_refused, read_groups  # noqa: E402
 from plugins.illuminant.illuminant_eval import Answers, answer_all, by_group, markdown_table, rows  # noqa: E402
 
@@ -47,6 +47,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--paper", type=Path, help="photos of things on white paper")
     parser.add_argument("--groups", type=Path, help="table 'file, light' of those")
     parser.add_argument("--iterations", type=positive, help="of the training (default: the demo's)")
+    parser.add_argument(
+        "--fold", type=int, choices=range(FOLDS), default=0, help="which quarter of --photos to hold out"
+    )
     parser.add_argument("--write", action="store_true", help="record the tables")
     return parser.parse_args()
 
@@ -56,7 +59,7 @@ def main() -> int:
     force = []
     if args.iterations:
         force = [f"train:total_iter={args.iterations}"]
-    options = DemoOptions(ROOT, args.photos, None, "bench", force=tuple(force))
+    options = DemoOptions(ROOT, args.photos, None, args.fold, f"bench{args.fold or ''}", force=tuple(force))
     begin = time.monotonic()
 
     def say(text: str) -> None:

@@ -16,9 +16,11 @@ import argparse
 import csv
 import datetime
 import json
+import math
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +94,12 @@ def main() -> int:
         *("tools/eval_lsmi.py", "--weights", args.cnn, *common, "--output", maps, "--encode-srgb"),
         *("--limit", args.limit, "--refine", "none", "guided", "crf", "--side", args.size),
     )
-    times["white balance"] = call("tools/white_balance.py", *common, "--weights", best, "-o", balanced, "--side", 96)
+    errors = {}
+    answers = {"IlluminantUNet": ["--weights", best, "--side", 96]}
+    answers |= {name: ["--method", name] for name in ("shades-of-grey", "grey-edge", "white-patch", "grey-world")}
+    for name, how in answers.items():
+        times[f"white balance by {name}"] = call("tools/white_balance.py", *common, *how, "-o", balanced / name)
+        errors[name] = balanced / name / "errors.csv"
     text = "\n\n".join(
         [
             f"{datetime.date.today()}, {args.scenes} scenes of {args.size} px, lights {args.apart:g} degrees apart, "
@@ -100,7 +107,7 @@ def main() -> int:
             f"Seconds: {', '.join(f'{name} {seconds:.0f}' for name, seconds in times.items())}.",
             f"Masks: largest difference from the generator's truth {worst:.1e}.",
             "## Light of every pixel (test scenes)",
-            pixel_table(balanced / "errors.csv"),
+            pixel_table(errors),
             "## Class maps, zero-shot",
             maps_table(maps / "figures.csv"),
         ]
@@ -140,33 +147,33 @@ def mask_error(work: Path, masks: Path) -> float:
     return worst
 
 
-def pixel_table(path: Path) -> str:
-    """Means over the pictures of the columns that hold degrees."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    lines = ["| figure | mean over the pictures |", "|---|---:|"]
-    for name in rows[0]:
-        try:
-            values = [float(row[name]) for row in rows]
-        except ValueError:
-            continue
-        lines.append(f"| {name} | {np.mean(values):.2f} |")
+def pixel_table(files: Mapping[str, Path]) -> str:
+    """Who answers, to the mean over the pictures whose light is known, in degrees."""
+    lines = [
+        "| answer | mean of a picture's pixels | median | p95 | largest | pictures |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    single = math.nan
+    for name, path in files.items():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["mean"] not in ("", "nan")]
+        means = [np.mean([float(row[key]) for row in rows]) for key in ("mean", "median", "p95", "maximum")]
+        lines.append(f"| {name} | {' | '.join(f'{value:.2f}' for value in means)} | {len(rows)} |")
+        single = np.mean([float(row["single_mean"]) for row in rows])
+    lines.append(f"| best single light, from the truth | {single:.2f} | | | | |")
     return "\n".join(lines)
 
 
 def maps_table(path: Path) -> str:
-    """The figures of eval_lsmi as a Markdown table."""
+    """Means over the scenes of eval_lsmi's figures, as a Markdown table."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
-    lines = [f"| {' | '.join(rows[0])} |", f"|---|{'---:|' * (len(rows[0]) - 1)}"]
-    return "\n".join([*lines, *[f"| {' | '.join(_short(cell) for cell in row)} |" for row in rows[1:]]])
-
-
-def _short(cell: str) -> str:
-    try:
-        return f"{float(cell):.3f}"
-    except ValueError:
-        return cell
+    head, methods = rows[0][2:], list(dict.fromkeys(row[1] for row in rows[1:]))
+    lines = [f"| method | {' | '.join(head)} |", f"|---|{'---:|' * len(head)}"]
+    for method in methods:
+        values = np.array([[float(cell or "nan") for cell in row[2:]] for row in rows[1:] if row[1] == method])
+        lines.append(f"| {method} | {' | '.join(f'{value:.3f}' for value in np.nanmean(values, axis=0))} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    options = DemoOptions(ROOT, args.photos, args.lights, args.tag, args.size, args.fresh, tuple(args.force_yml))
+    options = DemoOptions(ROOT, args.photos, args.lights, 0, args.tag, args.size, args.fresh, tuple(args.force_yml))
     begin = time.monotonic()
 
     def say(text: str) -> None:

@@ -40,7 +40,7 @@ HELD_OUT = ("chelsea", "coffee", "flower", "grace_hopper", "rocket")
 """Packaged photographs that no training crop comes from."""
 FEWEST = 8
 """So many photos of one's own are needed."""
-_TEST_SHARE = 0.25
+FOLDS = 4
 _LIGHTS = {"train": (1500, 1), "test": (500, 2)}
 """Lights of each split and the seed they are drawn with."""
 _SETTINGS = "settings.json"
@@ -54,6 +54,7 @@ class DemoOptions:
         root: The project's root.
         photos: Folder of white-balanced photos instead of the packaged ones.
         lights: Table of measured lights of ``sensor`` instead of drawn ones.
+        fold: Which quarter of one's own photos is held out, 0 to 3.
         tag: Ending of the folders' names, so that several demos can stand side by side.
         size: Longer side of the stored photos, in pixels.
         fresh: Start again from nothing.
@@ -63,6 +64,7 @@ class DemoOptions:
     root: Path
     photos: Path | None = None
     lights: Path | None = None
+    fold: int = 0
     tag: str = ""
     size: int = 512
     fresh: bool = False
@@ -99,12 +101,17 @@ def make_data(options: DemoOptions, say: Say) -> None:
     Raises:
         UserError: There is no such folder, or it holds too few photos.
     """
-    settings = {"photos": str(options.photos), "lights": str(options.lights), "size": options.size, "version": 1}
+    settings = {
+        "photos": str(options.photos),
+        "lights": str(options.lights),
+        "size": options.size,
+        "fold": options.fold,
+    }
     done = options.data / _SETTINGS
     if done.is_file() and json.loads(done.read_text(encoding="utf-8")) == settings and not options.fresh:
         say(f"data: complete ({options.data})")
         return
-    chosen = _packaged() if options.photos is None else _own(options.photos)
+    chosen = _packaged() if options.photos is None else _own(options.photos, options.fold)
     for folder in (options.data, options.experiment, options.results):
         if folder.exists():
             shutil.rmtree(folder)
@@ -120,15 +127,16 @@ def _packaged() -> list[tuple[str, Path]]:
     return [("test" if photo.name in HELD_OUT else "train", photo.path) for photo in sample_photos()]
 
 
-def _own(folder: Path) -> list[tuple[str, Path]]:
-    """Split by a hash of the name: a photo that is added later moves no other."""
+def _own(folder: Path, fold: int) -> list[tuple[str, Path]]:
+    """Split by a hash of the name into quarters, one of which is held out."""
     if not folder.is_dir():
         raise UserError(f"--photos {folder}: there is no such folder. Give a folder of .jpg, .png or .tif photos.")
     names = image_names(folder)
     if len(names) < FEWEST:
         raise UserError(f"--photos {folder}: {len(names)} photos found; at least {FEWEST} are needed.")
     ranks = sorted(names, key=lambda name: hashlib.sha256(Path(name).stem.encode()).hexdigest())
-    held_out = set(ranks[: max(2, round(_TEST_SHARE * len(names)))])
+    size = max(2, round(len(names) / FOLDS))
+    held_out = set(ranks[fold * size : (fold + 1) * size])
     return [("test" if name in held_out else "train", folder / name) for name in names]
 
 

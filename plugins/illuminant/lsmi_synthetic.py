@@ -225,7 +225,9 @@ def _light_source(path: Path | None, apart: float) -> LightSource:
     def draw(count: int, rng: np.random.Generator) -> Array:
         for _ in range(_DRAWS):
             chosen = sample_lights(count, rng) if lights is None else lights[rng.integers(len(lights), size=count)]
-            if (angle_degrees(chosen[:, None], chosen[None]) + 180 * np.eye(count)).min() >= apart:
+            angles = angle_degrees(chosen[:, None], chosen[None]) + 180 * np.eye(count)
+            # Deep orange lights at the border of sRGB would count as failed measurements.
+            if angles.min() >= apart and chosen.min() >= SMALLEST_SHARE:
                 break
         return chosen
 
