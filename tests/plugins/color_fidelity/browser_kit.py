@@ -51,8 +51,10 @@ class Socket:
     def send(self, text: str) -> None:
         payload, mask = text.encode(), os.urandom(4)
         size = len(payload)
-        length = bytes([128 | size]) if size < 126 else bytes([254]) + struct.pack(">H", size)
-        length = length if size < 65536 else bytes([255]) + struct.pack(">Q", size)
+        if size < 126:
+            length = bytes([128 | size])
+        else:
+            length = bytes([254]) + struct.pack(">H", size) if size < 65536 else bytes([255]) + struct.pack(">Q", size)
         self.stream.sendall(b"\x81" + length + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(payload)))
 
     def receive(self) -> str:
