@@ -14,7 +14,6 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -321,8 +320,8 @@ def render_all(job: RenderJob, processes: int, progress: Progress | None = None)
     write_atomic(job.out / SETTINGS, lambda file: file.write(json.dumps(_settings(job), indent=1).encode()))
     tasks = list(job.tasks())
     chunks = [tasks[start : start + _CHUNK] for start in range(0, len(tasks), _CHUNK)]
-    # forked processes start at once and share the library; elsewhere each starts anew
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    # Never forked: a lock that one of OpenCV's or torch's threads holds at that moment would stay locked for good.
+    context = multiprocessing.get_context("spawn")
     reader = PartReader(library)
     _compile(load_mesh(reader, job.parts[0], job.out / MESHES), table[job.colors[0]], table)
     pool = ProcessPoolExecutor(processes, context, _begin, (job, reader, table))
