@@ -72,28 +72,28 @@ def make_project(root: Path, sensor: str = "sRGB") -> dict[str, Any]:
                 "dataroot": "train",
                 "relight_prob": 1.0,
                 "balance": "draw",
-                "batch_size_per_gpu": 6,
+                "batch_size_per_gpu": 12,
                 "num_worker_per_gpu": 0,
                 **common,
             },
             "val": {"name": "Val", "dataroot": "val", "fixed_relight": 3, **common},
         },
-        "network_g": {"type": "IlluminantCNN", "num_classes": 3, "pool": "avg"},
+        "network_g": {"type": "IlluminantCNN", "num_classes": 3, "pool": "avg", "statistics": True},
         "train": {
-            "total_iter": 30,
-            "optim_g": {"type": "Adam", "lr": 1e-3},
+            "total_iter": 60,
+            "optim_g": {"type": "Adam", "lr": 2e-3},
             "scheduler": {"type": "ReduceLROnPlateau", "patience": 3},
             "class_opt": {"type": "HeadCrossEntropyLoss", "head": "illuminant"},
         },
         "val": {
-            "val_freq": 10,
+            "val_freq": 20,
             "best_file": "best_lights.pth",
             "metrics": {
                 "accuracy": {"type": "calculate_accuracy", "head": "illuminant"},
                 "angle": {"type": "calculate_centroid_angle", "better": "lower", "statistic": "worst25"},
             },
         },
-        "logger": {"print_freq": 10, "save_checkpoint_freq": 30, "use_tb_logger": False},
+        "logger": {"print_freq": 10, "save_checkpoint_freq": 60, "use_tb_logger": False},
     }
 
 
