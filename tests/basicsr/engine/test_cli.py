@@ -15,7 +15,8 @@ from basicsr.engine.cli import positive, run_main, writing
 from basicsr.engine.errors import NonFiniteError, UserError
 from tests.basicsr.tiny_run import ROOT, environment
 
-ELSEWHERE = ("enhance.py", "export_onnx.py")
+# Tools that read their arguments before they import torch, if they import it at all.
+ELSEWHERE = ("enhance.py", "export_onnx.py", "photo_app.py", "serve_lego.py")
 TOOLS = sorted(f"tools/{path.name}" for path in (ROOT / "tools").glob("*.py") if path.name not in ELSEWHERE)
 SCRIPTS = ["BasicSR/basicsr/train.py", "BasicSR/basicsr/test.py", *TOOLS]
 
