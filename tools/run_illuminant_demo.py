@@ -28,7 +28,13 @@ if __name__ == "__main__":
 from plugins.illuminant.checkpoint import load_network  # noqa: E402
 from plugins.illuminant.classic_methods import METHODS  # noqa: E402
 from plugins.illuminant.demo import DemoOptions, make_data, test_samples, train  # noqa: E402
-from plugins.illuminant.illuminant_eval import NETWORK, answer_all, rows, text_table, write_answers  # noqa: E402
+from plugins.illuminant.illuminant_eval import (  # noqa: E402
+    answer_all,
+    beaten_methods,
+    rows,
+    text_table,
+    write_answers,
+)
 from plugins.illuminant.illuminant_plot import write_error_plot  # noqa: E402
 
 
@@ -46,7 +52,15 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    options = DemoOptions(ROOT, args.photos, args.lights, 0, args.tag, args.size, args.fresh, tuple(args.force_yml))
+    options = DemoOptions(
+        root=ROOT,
+        photos=args.photos,
+        lights=args.lights,
+        tag=args.tag,
+        size=args.size,
+        fresh=args.fresh,
+        force=tuple(args.force_yml),
+    )
     begin = time.monotonic()
 
     def say(text: str) -> None:
@@ -63,12 +77,7 @@ def main() -> int:
     options.results.mkdir(parents=True, exist_ok=True)
     write_answers(answers, record.centroids, options.results / "answers.csv")
     write_error_plot(answers, "held-out photos under drawn lights", options.results / "errors.png")
-    figures = {row.method: row.angles for row in table}
-    beaten = [
-        method
-        for method in METHODS
-        if figures[NETWORK].mean < figures[method].mean and figures[NETWORK].worst25 < figures[method].worst25
-    ]
+    beaten = beaten_methods(table)
     print(f"better on mean and worst 25 % than: {', '.join(beaten) or 'none'} ({len(beaten)} of {len(METHODS)})")
     say("done")
     print(f"table    {options.results / 'answers.csv'}")

@@ -201,7 +201,7 @@ class TrainingRun:
             self.model.save_best(self.stream.epoch_at(current_iter), current_iter)
 
     def exhausted(self, current_iter: int) -> bool:
-        """Whether ``val.early_stop`` validations in a row brought nothing better; the same on every process."""
+        """Whether ``val.early_stop`` validations in a row brought nothing as good; the same on every process."""
         patience = (self.opt.get("val") or {}).get("early_stop")
         if not patience or not self.due(self.val_freq, current_iter):
             return False

@@ -166,6 +166,13 @@ def rows(answers: Answers, centroids: Centroids) -> list[Row]:
     return table
 
 
+def beaten_methods(table: Sequence[Row]) -> list[str]:
+    """The classical methods that err more than the network both in the mean and in the worst 25 %."""
+    angles = {row.method: row.angles for row in table}
+    own = angles[NETWORK]
+    return [m for m in METHODS if own.mean < angles[m].mean and own.worst25 < angles[m].worst25]
+
+
 _HEAD = ("method", "accuracy", "balanced", "mean", "median", "trimean", "best 25 %", "worst 25 %", "p95")
 
 

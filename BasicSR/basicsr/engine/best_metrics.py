@@ -49,6 +49,12 @@ class BestMetrics:
         """The (set, metric) by which the best weights are kept, as ``val.best_metric`` says; None without metrics."""
         return self.find((self._opt.get("val") or {}).get("best_metric"))
 
+    def iteration(self) -> int | None:
+        """When the watched metric was best, or last as good; None before the first validation."""
+        watched = self.watched()
+        record = self.results.get(watched[0], {}).get(watched[1]) if watched else None
+        return None if record is None or record["iter"] == -1 else int(record["iter"])
+
     def find(self, chosen: str | None) -> tuple[str, str] | None:
         """The (set, metric) that ``label`` or ``set/label`` means.
 

@@ -144,7 +144,7 @@ class ValOptions:
         metrics: One entry per metric, ``label: {type: ..., better: higher|lower}`` and the metric's parameters.
         best_metric: Metric by which the best weights are kept: ``label`` or ``set/label``; the first metric of the
             first set by default.
-        early_stop: End the run after so many validations in a row without a better ``best_metric``.
+        early_stop: End the run after so many validations in a row without a ``best_metric`` as good as the best one.
         best_file: Name of the file with the best weights, among the run's models; ``net_g_best.pth`` by default.
         save_gt: Whether the targets are written beside the outputs; ``~`` is the model's default.
         grids: Whether large images are processed in overlapping tiles.

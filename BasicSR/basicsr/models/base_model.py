@@ -131,9 +131,7 @@ class BaseModel:
 
     def best_iteration(self) -> int | None:
         """When the watched metric was best; None before the first validation."""
-        watched = self._best.watched()
-        record = self.best_metric_results.get(watched[0], {}).get(watched[1]) if watched else None
-        return None if record is None or record["iter"] == -1 else int(record["iter"])
+        return self._best.iteration()
 
     def _initialize_best_metric_results(self, dataset_name: str) -> None:
         self._best.begin(dataset_name)
@@ -152,11 +150,10 @@ class BaseModel:
             if not isinstance(scheduler, ReduceLROnPlateau):
                 continue
             watched = self._best.find(scheduler.metric) if scheduler.metric else self._best.watched()
-            if watched is None or watched[0] != dataset_name:
-                continue
-            better = self.best_metric_results[dataset_name][watched[1]]["better"]
-            if scheduler.observe(results[watched[1]], better):
-                logger.info("%s/%s no longer improves: the learning rate is reduced.", *watched)
+            if watched is not None and watched[0] == dataset_name:
+                better = self.best_metric_results[dataset_name][watched[1]]["better"]
+                if scheduler.observe(results[watched[1]], better):
+                    logger.info("%s/%s no longer improves: the learning rate is reduced.", *watched)
 
     # Networks
 
