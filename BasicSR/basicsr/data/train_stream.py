@@ -21,6 +21,7 @@ from basicsr.data.loader_options import LoaderOptions
 from basicsr.data.prefetch_dataloader import CUDAPrefetcher, PrefetchGenerator
 from basicsr.data.sample_order import Order, SampleOrder, mix
 from basicsr.engine.errors import UserError
+from basicsr.engine.interrupt import signals_held
 from basicsr.engine.loader_process import Failure, GuardedCollate, checked, start_loader_process
 
 
@@ -131,7 +132,8 @@ class TrainStream:
         return checked(batch)
 
     def _start(self) -> Iterator[Any]:
-        batches: Iterator[Any] = iter(self._loader)
+        with signals_held():
+            batches: Iterator[Any] = iter(self._loader)
         mode = self._loader_options.prefetch_mode
         if mode == "cpu":
             self._prefetch = PrefetchGenerator(batches, self._loader_options.num_prefetch_queue)

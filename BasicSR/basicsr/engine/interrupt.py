@@ -7,6 +7,7 @@ import mmap
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -35,11 +36,31 @@ class BrokenOff(Exception):
         self.signum = signum
 
 
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Around the start of loader processes: SIGTERM and SIGINT wait until it is over, here and in what is started.
+
+    Torch puts its own SIGTERM handler into a loader process before ``worker_init_fn`` can put ours back: a signal to
+    the whole group in that moment would kill the process, and with it the save. A process that is started inherits what
+    is held back; :func:`keep_inherited_handler` lets it through there.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: no signals to a group
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def keep_inherited_handler() -> None:
     """For a data worker's ``worker_init_fn``: torch has put a SIGTERM handler of its own over the inherited one."""
     handler = signal.getsignal(signal.SIGTERM)
     if callable(handler):
         signal.signal(signal.SIGTERM, handler)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 class StopRequest:

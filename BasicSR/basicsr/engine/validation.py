@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Subset
 
 from basicsr.engine import distributed, rng
-from basicsr.engine.interrupt import BrokenOff
+from basicsr.engine.interrupt import BrokenOff, signals_held
 from basicsr.engine.loader_process import GuardedCollate, GuardedDataset, checked, start_loader_process
 from basicsr.engine.validation_images import ImageWriter, thumbnail, to_image
 from basicsr.engine.validation_report import summarise
@@ -240,7 +240,8 @@ def _share(loader: Any, rank: int, world: int, workers: int, persistent: bool) -
 
 def prefetched(loader: Any) -> Generator[Any, None, None]:
     """The loader's batches, the next one being read by a thread while the present one is used."""
-    iterator = iter(loader)
+    with signals_held():
+        iterator = iter(loader)
     with ThreadPoolExecutor(1, thread_name_prefix="validation-read") as pool:
         pending = pool.submit(next, iterator, None)
         while (batch := pending.result()) is not None:

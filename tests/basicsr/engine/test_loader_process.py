@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from basicsr.data import train_stream
 from basicsr.data.train_stream import build_train_stream
+from basicsr.engine import validation
 from basicsr.engine.errors import UserError
 from basicsr.engine.interrupt import StopRequest
 from basicsr.engine.loader_process import start_loader_process
@@ -72,6 +75,27 @@ def test_loaders_of_the_training_stream_survive_sigterm_until_the_loop_is_left()
     stream.close()
     worker.join(timeout=10)
     assert not worker.is_alive()
+
+
+def start_amid_a_signal(worker_id: int, then: Callable[[int], object] | None = None) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)  # torch's handler is in place, ours not yet
+    start_loader_process(worker_id, then)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("phase", ["train", "val"])
+def test_a_signal_while_a_loader_process_starts_does_not_kill_it(phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_stream, "start_loader_process", start_amid_a_signal)
+    monkeypatch.setattr(validation, "start_loader_process", start_amid_a_signal)
+    with StopRequest() as stop:
+        stop.arm()
+        batches: Iterator[Any] = prefetched(shard(DataLoader(Photos(broken=-1)), 0, 1, 1))
+        if phase == "train":
+            section = {"batch_size_per_gpu": 1, "num_worker_per_gpu": 1}
+            batches = build_train_stream(Photos(broken=-1), section, {"manual_seed": 1})
+        assert len(list(islice(batches, 6))) == 6
+        assert stop.asked() == 0  # the signal was the loader's alone
+        batches.close()  # type: ignore[attr-defined]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs process groups")
