@@ -17,6 +17,7 @@ import csv
 import datetime
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -36,6 +37,7 @@ import numpy as np  # noqa: E402
 
 from basicsr.engine.errors import UserError  # noqa: E402
 from plugins.illuminant.checkpoint import read_record  # noqa: E402
+from plugins.illuminant.illuminant_scene import usable_lights  # noqa: E402
 from plugins.illuminant.lsmi_mask_files import read_manifest, read_mask_file  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "illuminant_maps.md"
@@ -95,14 +97,15 @@ def main() -> int:
         *("--limit", args.limit, "--refine", "none", "guided", "crf", "--side", args.size),
     )
     errors = {}
-    answers = {"IlluminantUNet": ["--weights", best, "--side", 96]}
+    answers = {"IlluminantUNet": ["--weights", best], "training lights' mean": ["--light", mean_light(masks)]}
     answers |= {name: ["--method", name] for name in ("shades-of-grey", "grey-edge", "white-patch", "grey-world")}
     for name, how in answers.items():
         times[f"white balance by {name}"] = call("tools/white_balance.py", *common, *how, "-o", balanced / name)
         errors[name] = balanced / name / "errors.csv"
     text = "\n\n".join(
         [
-            f"{datetime.date.today()}, {args.scenes} scenes of {args.size} px, lights {args.apart:g} degrees apart, "
+            f"{datetime.date.today()}, {os.cpu_count()} CPU cores, {args.scenes} scenes of {args.size} px, lights at least "
+            f"{args.apart:g} degrees apart, drawn {'from a table' if args.lights else 'by sample_lights'}, "
             f"{args.iterations or 'the demo’s'} iterations. "
             f"Seconds: {', '.join(f'{name} {seconds:.0f}' for name, seconds in times.items())}.",
             f"Masks: largest difference from the generator's truth {worst:.1e}.",
@@ -145,6 +148,14 @@ def mask_error(work: Path, masks: Path) -> float:
                 wanted[..., kind] += truth[..., light]
         worst = max(worst, float(np.abs(wanted - file.mask)[file.valid].max()))
     return worst
+
+
+def mean_light(masks: Path) -> str:
+    """The direction halfway between all lights of the training scenes: what can be answered without a look."""
+    lights = [usable_lights(masks / row.npz) for row in read_manifest(masks) if row.split == "train"]
+    joined = np.concatenate(lights)
+    mean = (joined / np.linalg.norm(joined, axis=1, keepdims=True)).mean(0)
+    return ",".join(f"{value:.5f}" for value in mean / mean.sum())
 
 
 def pixel_table(files: Mapping[str, Path]) -> str:

@@ -31,8 +31,9 @@ def score_maps(
     channel's map scaled to [0, 1] (algorithm 1 of Wang et al., "Score-CAM: Score-weighted visual explanations for
     convolutional neural networks", CVPR workshops 2020; the constant logit of a baseline leaves no trace in it).
     Channels that are the same everywhere mask nothing and are left out. With ``top_k`` only the channels that vary the
-    most, to which the map owes its shape, are passed through the network; the logits of the others are predicted from
-    theirs (:func:`predict_logits`), because leaving many weak channels out changes the map far more.
+    most, to which the map owes its shape, are passed through the convolutions; the logits of the others are predicted
+    from theirs (:func:`predict_logits`), because leaving many weak channels out changes the map far more. What a
+    network with ``statistics`` makes of these is computed for every channel: it costs little, and cannot be predicted.
 
     Args:
         net: In evaluation mode.
@@ -54,16 +55,24 @@ def score_maps(
         return last.new_zeros((len(classes), *last.shape[-2:]))
     values = last[0, channels]
     masks = stretch_range(values)
-    seen = masks[:top_k]
+    count = len(masks) if top_k is None else min(top_k, len(masks))
     size = (int(image.shape[-2]), int(image.shape[-1]))
-    logits = []
-    for start in range(0, len(seen), batch_size):
-        part = resize(seen[start : start + batch_size], size)
-        logits.append(net(image * part[:, None])[:, list(classes)])
-        if progress is not None:
-            progress(min(start + batch_size, len(seen)), len(seen))
-    weights = predict_logits(masks, torch.cat(logits)).softmax(0)
-    return torch.einsum("ck,chw->khw", weights, values).relu()
+    found, further = [], []
+    for start in range(0, len(masks) if net.statistics is not None else count, batch_size):
+        shown = image * resize(masks[start : start + batch_size], size)[:, None]
+        if start < count:
+            # Pixels with their channels side by side: a quarter less time for the large kernels on a CPU.
+            part = shown[: count - start].contiguous(memory_format=torch.channels_last)
+            found.append(net.convolution_logits(part)[:, list(classes)])
+        statistics = net.statistics_logits(shown)
+        if statistics is not None:
+            further.append(statistics[:, list(classes)])
+        if progress is not None and start < count:
+            progress(min(start + batch_size, count), count)
+    logits = predict_logits(masks, torch.cat(found))
+    if further:
+        logits = logits + torch.cat(further)
+    return torch.einsum("ck,chw->khw", logits.softmax(0), values).relu()
 
 
 def predict_logits(masks: Tensor, known: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ FIRST_CENTER = 32
 """Index of the pixel at the centre of the first position's receptive field, which is 65 x 65."""
 STATISTICS = 16
 """Numbers in :func:`light_statistics`."""
-_CLIPPED, _DARK = 0.98, 1e-3
+CLIPPED, DARK = 0.98, 1e-3
 SMALLEST = 65
 """Smallest height and width that leave one feature position."""
 
@@ -105,8 +105,16 @@ class IlluminantCNN(nn.Module):
         return (last * self.weights(last)).sum((2, 3))
 
     def forward(self, image: Tensor) -> Tensor:
-        logits = self.head(self.pooled(self.features(image).last))
-        return logits if self.statistics is None else logits + self.statistics(light_statistics(image))
+        logits, further = self.convolution_logits(image), self.statistics_logits(image)
+        return logits if further is None else logits + further
+
+    def convolution_logits(self, image: Tensor) -> Tensor:
+        """The part of the logits that the convolutions find; all of them without ``statistics``."""
+        return self.head(self.pooled(self.features(image).last))
+
+    def statistics_logits(self, image: Tensor) -> Tensor | None:
+        """The part of the logits that the picture's statistics give, at a small share of the cost; None without."""
+        return None if self.statistics is None else self.statistics(light_statistics(image))
 
     @torch.no_grad()
     def position_logits(self, last: Tensor) -> Tensor:
@@ -137,7 +145,7 @@ def light_statistics(image: Tensor) -> Tensor:
     Returns:
         (N, 16).
     """
-    valid = image.amax(1, keepdim=True) < _CLIPPED
+    valid = image.amax(1, keepdim=True) < CLIPPED
     found = []
     for power in (1.0, 2.2):
         values = image.clamp(min=0).pow(power) * valid
@@ -146,11 +154,11 @@ def light_statistics(image: Tensor) -> Tensor:
         count = valid.sum((2, 3)).clamp(min=1)
         found += [
             values.sum((2, 3)) / count,
-            (values.pow(6).sum((2, 3)) / count).clamp(min=_DARK**6).pow(1 / 6),
+            (values.pow(6).sum((2, 3)) / count).clamp(min=DARK**6).pow(1 / 6),
             values.amax((2, 3)),
             (across.sum((2, 3)) + down.sum((2, 3))) / (2 * count),
         ]
-    logs = (torch.stack(found, 1) + _DARK).log()
+    logs = (torch.stack(found, 1) + DARK).log()
     return torch.cat([logs[..., 0] - logs[..., 1], logs[..., 2] - logs[..., 1]], 1)
 
 

@@ -23,7 +23,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from plugins.illuminant.centroids import read_centroids
 from plugins.illuminant.dataset_lights import LightPool, balanced, drop_outliers, expected_counts, light_pool
 from plugins.illuminant.light_images import check_encoding, check_levels, read_pixels, to_unit
-from plugins.illuminant.reflectance import vary_reflectances
+from plugins.illuminant.reflectance import SATURATIONS, vary_reflectances
 from plugins.illuminant.relight import augment_image_crop_resize, create_augmented_image, resize_square
 from plugins.illuminant.truth_files import LitImage, read_truth
 
@@ -31,7 +31,6 @@ Array = np.ndarray[Any, Any]
 
 _GREY = (1 / 3, 1 / 3, 1 / 3)
 _SHOWN = 5
-_SATURATION = (math.log(0.4), math.log(1.6))
 
 
 @dataclass(frozen=True)
@@ -258,7 +257,7 @@ class IlluminantDataset(data.Dataset):
             pixels = pixels[::-1] if rng.random() < 0.5 else pixels
         picture = self._to_unit(pixels, image.path)
         if rng.random() < options.reflectance_prob:
-            hue, saturation = rng.uniform(-180, 180), math.exp(rng.uniform(*_SATURATION))
+            hue, saturation = rng.uniform(-180, 180), math.exp(rng.uniform(*SATURATIONS))
             picture = vary_reflectances(picture, image.light, hue, saturation, options.encoding)
         if self._pool is None or rng.random() >= options.relight_prob:
             return picture, image.light

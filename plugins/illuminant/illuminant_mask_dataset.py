@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from plugins.illuminant.centroids import read_centroids
 from plugins.illuminant.illuminant_scene import Scene, read_scene, usable_lights
 from plugins.illuminant.light_images import check_encoding, from_linear
 from plugins.illuminant.lsmi_mask_files import ManifestRow, read_manifest
+from plugins.illuminant.reflectance import SATURATIONS
 
 Array = np.ndarray[Any, Any]
 
@@ -49,6 +51,8 @@ class IlluminantMaskOptions:
         image_size: Edge of the square training crop. Required in training.
         use_flip: Mirror half of the training crops left to right and half top to bottom.
         relight_prob: Share of the training crops shown under other lights, drawn from those of the split.
+        reflectance_prob: Share of the training crops whose surfaces get other hues and saturations under the same
+            lights: for training sets of few photos.
         exposure_range: Smallest and largest factor on a crop under other lights, drawn evenly in logarithm.
         cache_mb: Megabytes of shrunk scenes that each loader process keeps.
     """
@@ -65,6 +69,7 @@ class IlluminantMaskOptions:
     image_size: int | None = None
     use_flip: bool = True
     relight_prob: float = 0.0
+    reflectance_prob: float = 0.0
     exposure_range: list[float] = field(default_factory=lambda: [0.6, 1.2])
     cache_mb: int = 256
 
@@ -84,8 +89,9 @@ def check_mask_options(options: IlluminantMaskOptions, where: str) -> None:
         problems.append(f"short_side must be positive, got {short}")
     if size is not None and (size < 1 or short is not None and size > short):
         problems.append(f"image_size must be positive and at most short_side, got {size} and {short}")
-    if not 0 <= options.relight_prob <= 1:
-        problems.append(f"relight_prob must be from 0 to 1, got {options.relight_prob}")
+    for key in ("relight_prob", "reflectance_prob"):
+        if not 0 <= getattr(options, key) <= 1:
+            problems.append(f"{key} must be from 0 to 1, got {getattr(options, key)}")
     if len(exposure) != 2 or not 0 < exposure[0] <= exposure[1]:
         problems.append(f"exposure_range must be two rising positive factors, got {exposure}")
     if options.split not in ("train", "val", "test"):
@@ -197,6 +203,8 @@ class IlluminantMaskDataset(data.Dataset):
         scene = scene.cut(random.randint(0, height - size), random.randint(0, width - size), size, size)
         if options.use_flip:
             scene = scene.mirrored(random.random() < 0.5, random.random() < 0.5)
+        if random.random() < options.reflectance_prob:
+            scene = scene.recolored(random.uniform(-180, 180), math.exp(random.uniform(*SATURATIONS)))
         if self._lights is None or random.random() >= options.relight_prob:
             return scene
         low, high = np.log(options.exposure_range)

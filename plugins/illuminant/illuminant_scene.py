@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from basicsr.engine.errors import UserError
 from plugins.illuminant.centroids import Centroids
 from plugins.illuminant.lsmi_mask_files import MaskFile, illuminant_map, read_mask_file, read_scene_image
+from plugins.illuminant.reflectance import about_grey
 from plugins.illuminant.relight import BLOWN_AT, BLOWN_FROM
 
 Array = np.ndarray[Any, Any]
@@ -114,6 +116,21 @@ class Scene:
         for index, number in enumerate(centroids.assign(fresh.lights)[0]):
             mask[..., number] += self.mixture[..., index]
         return replace(fresh, image=image, mask=np.where(valid[..., None], mask, 0), valid=valid)
+
+    def recolored(self, hue_degrees: float, saturation: float) -> Scene:
+        """The same scene with other surfaces: see :func:`plugins.illuminant.reflectance.vary_reflectances`.
+
+        What is grey under a pixel's light stays grey, so nothing that is known of the light changes. Blown pixels stay.
+
+        Args:
+            hue_degrees: How far all hues turn.
+            saturation: Factor on the distance from grey, not negative.
+        """
+        light = self.light_map()
+        light /= light.max(2, keepdims=True)
+        turned = (self.image / light) @ about_grey(math.radians(hue_degrees), saturation).T.astype(np.float32) * light
+        blown = np.clip((self.image.max(2, keepdims=True) - BLOWN_FROM) / (BLOWN_AT - BLOWN_FROM), 0, 1)
+        return replace(self, image=np.clip(turned + blown * (self.image - turned), 0, 1))
 
 
 def scene_of(masks: MaskFile, image: Array) -> Scene:

@@ -10,11 +10,17 @@ from torch.nn import functional
 
 from basicsr.engine.errors import UserError
 from basicsr.utils.registry import ARCH_REGISTRY
-from plugins.illuminant.illuminant_cnn_arch import FIRST_CENTER, SMALLEST, STRIDE, IlluminantCNN
+from plugins.illuminant.illuminant_cnn_arch import (
+    CLIPPED,
+    DARK,
+    FIRST_CENTER,
+    SMALLEST,
+    STATISTICS,
+    STRIDE,
+    IlluminantCNN,
+)
 from plugins.illuminant.illuminant_map import mix_lights
 
-_DARK = 1e-3
-"""Added before a logarithm is taken."""
 MAX_OFFSET = 1.0
 """Bound of the offset's size in natural logarithms of R/G and B/G."""
 # Pixel (of the padded picture) at position 0, and pixels between positions, of IlluminantCNN's three feature maps.
@@ -22,9 +28,7 @@ _HALF, _QUARTER, _LAST = (4.5, 1.0), (11.0, 2.0), (float(FIRST_CENTER), float(ST
 _CELL = 4
 _CELLS = (FIRST_CENTER + (_CELL - 1) / 2, float(_CELL))
 _WINDOWS = (3, 9)
-_STATISTICS = 4 * (len(_WINDOWS) + 1)
-_DIRECT = 4.0
-"""Factor on the statistics that go straight to the answer: they learn as much faster."""
+_STATISTICS = STATISTICS * (len(_WINDOWS) + 1)
 
 
 @ARCH_REGISTRY.register()
@@ -80,8 +84,7 @@ class IlluminantUNet(nn.Module):
         self.half_skip = nn.Conv2d(32, width // 2, 1)
         self.fine_mix = _mix(2 * width + width // 2 + 3, width)
         self.answer = nn.Conv2d(width, num_classes + 2 * residual_light, 1)
-        self.direct = nn.Conv2d(_STATISTICS, num_classes + 2 * residual_light, 1, bias=False)
-        nn.init.zeros_(self.direct.weight)
+        self.direct = _statistics_head(num_classes + 2 * residual_light)
 
     def train(self, mode: bool = True) -> IlluminantUNet:
         """Switch the mode; frozen features stay in evaluation."""
@@ -107,7 +110,7 @@ class IlluminantUNet(nn.Module):
         unpadded = (float(FIRST_CENTER), 2.0)
         fine = [_at(middle, unpadded, grid), _at(self.half_skip(half), _HALF, grid), image]
         output: Tensor = self.answer(self.fine_mix(torch.cat(fine, 1)))
-        output = output + _at(self.direct(_DIRECT * statistics), _CELLS, grid)
+        output = output + _at(self.direct(statistics), _CELLS, grid)
         if not self.residual_light:
             return output
         logits, offset = output[:, : self.num_classes], output[:, self.num_classes :]
@@ -156,26 +159,47 @@ def light_of_output(output: Tensor, centroids: Tensor) -> Tensor:
 
 
 def local_statistics(image: Tensor) -> Tensor:
-    """What the classical methods say of each neighbourhood: log R/G and log B/G of its mean and of its maximum.
+    """What the classical methods say of each neighbourhood: log R/G and log B/G of the light by each of them.
 
-    Grey-world and white-patch over windows of 12 and 36 pixels and over the whole picture: a short way from the
-    picture's colours to the light's, which the convolutions need not learn.
+    Grey-world, shades-of-grey (p = 6), white-patch and grey-edge, of the values as they are and of their power 2.2
+    (which makes sRGB about linear), over windows of 12 and 36 pixels and over the whole picture: a short way from the
+    picture's colours to the light's, which the convolutions need not learn. Clipped pixels do not count; see
+    :func:`plugins.illuminant.illuminant_cnn_arch.light_statistics`.
 
     Args:
         image: (N, 3, H, W) in [0, 1].
 
     Returns:
-        (N, 12, ceil(H / 4), ceil(W / 4)).
+        (N, 48, ceil(H / 4), ceil(W / 4)); the last 16 are those of the whole picture.
     """
-    cells = functional.avg_pool2d(image, _CELL, ceil_mode=True)
-    levels = []
-    for window in _WINDOWS:
-        half = window // 2
-        levels.append(functional.avg_pool2d(cells, window, 1, half, count_include_pad=False))
-        levels.append(functional.max_pool2d(cells, window, 1, half))
-    levels += [whole.expand_as(cells) for whole in (cells.mean((2, 3), keepdim=True), cells.amax((2, 3), keepdim=True))]
-    logs = [(level + _DARK).log() for level in levels]
-    return torch.cat([part for log in logs for part in (log[:, :1] - log[:, 1:2], log[:, 2:] - log[:, 1:2])], 1)
+    valid = (image.amax(1, keepdim=True) < CLIPPED).to(image.dtype)
+    found: list[list[Tensor]] = [[] for _ in range(len(_WINDOWS) + 1)]
+    for power in (1.0, 2.2):
+        values = image.clamp(min=0).pow(power) * valid
+        sums = torch.cat([values, values.pow(6), _edges(values, valid)], 1)
+        means, largest = (pool(sums, _CELL, ceil_mode=True) for pool in (functional.avg_pool2d, functional.max_pool2d))
+        largest = largest[:, :3]
+        for level, window in enumerate(_WINDOWS):
+            half = window // 2
+            mean = functional.avg_pool2d(means, window, 1, half, count_include_pad=False)
+            found[level] += [*mean.split(3, 1), functional.max_pool2d(largest, window, 1, half)]
+        whole = [*means.mean((2, 3), keepdim=True).split(3, 1), largest.amax((2, 3), keepdim=True)]
+        found[-1] += [part.expand_as(largest) for part in whole]
+    return torch.cat([_ratios(parts) for parts in found], 1)
+
+
+def _ratios(parts: Sequence[Tensor]) -> Tensor:
+    """Log R/G and log B/G of (mean, mean of the sixth power, mean edge, maximum), twice: (N, 16, h, w)."""
+    roots = [part.clamp(min=DARK**6).pow(1 / 6) if place % 4 == 1 else part for place, part in enumerate(parts)]
+    logs = (torch.stack(roots, 1) + DARK).log()
+    return torch.cat([logs[:, :, 0] - logs[:, :, 1], logs[:, :, 2] - logs[:, :, 1]], 1)
+
+
+def _edges(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean absolute difference from the next pixel to the right and below; 0 beside pixels that do not count."""
+    across = functional.pad((values.diff(dim=3)).abs() * valid[..., 1:] * valid[..., :-1], (0, 1))
+    down = functional.pad((values.diff(dim=2)).abs() * valid[..., 1:, :] * valid[..., :-1, :], (0, 0, 0, 1))
+    return (across + down) / 2
 
 
 def pad_by_reflection(image: Tensor) -> Tensor:
@@ -230,6 +254,21 @@ def _mix(inside: int, outside: int) -> nn.Sequential:
         nn.BatchNorm2d(outside),  # one of the picture itself would take out its level, which is the light
         nn.ReLU(inplace=True),
     )
+
+
+def _statistics_head(outside: int) -> nn.Sequential:
+    """From the statistics of a cell straight to its answer, as in IlluminantCNN; it begins with nothing to say."""
+    head = nn.Sequential(
+        nn.BatchNorm2d(_STATISTICS),
+        nn.Conv2d(_STATISTICS, 128, 1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(128, 128, 1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(128, outside, 1),
+    )
+    nn.init.zeros_(head[-1].weight)  # type: ignore[arg-type]
+    nn.init.zeros_(head[-1].bias)  # type: ignore[arg-type]
+    return head
 
 
 def _trained(path: str) -> IlluminantCNN:

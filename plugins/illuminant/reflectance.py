@@ -14,6 +14,8 @@ Array = np.ndarray[Any, Any]
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 """Rec. 709 weights of linear sRGB."""
+SATURATIONS = (math.log(0.4), math.log(1.6))
+"""Least and largest logarithm of the saturation's factor that training draws."""
 
 
 def vary_reflectances(
@@ -44,13 +46,14 @@ def vary_reflectances(
         raise ValueError(f"saturation must not be negative, got {saturation}")
     gains = gains / gains.max()
     linear = to_linear(np.asarray(image, dtype=np.float32), encoding)
-    mix = np.diag(gains) @ _about_grey(math.radians(hue_degrees), saturation) @ np.diag(1 / gains)
+    mix = np.diag(gains) @ about_grey(math.radians(hue_degrees), saturation) @ np.diag(1 / gains)
     changed = np.clip(linear @ mix.T.astype(np.float32), 0, 1)
     return from_linear(changed, encoding).astype(np.float32, copy=False)
 
 
-def _about_grey(angle: float, saturation: float) -> Array:
-    """Matrix that turns about (1, 1, 1) and then scales the distance from grey of the same luminance."""
+def about_grey(angle: float, saturation: float) -> Array:
+    """Matrix (3, 3) for linear RGB: a turn by ``angle`` radians about (1, 1, 1), then the distance from grey times
+    ``saturation``."""
     axis = np.full(3, 1 / math.sqrt(3))
     cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
     turn = np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * (cross @ cross)  # Rodrigues

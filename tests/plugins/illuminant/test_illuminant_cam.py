@@ -143,6 +143,17 @@ def test_logits_of_unseen_masks_are_predicted_from_alike_ones() -> None:
     assert torch.equal(predict_logits(masks, logits[:1]), logits[:1].expand(60, 2))
 
 
+def test_statistics_are_not_predicted_but_computed_for_every_channel() -> None:
+    """A new network with statistics: its convolutions say nothing yet, so few channels give the whole map exactly."""
+    torch.manual_seed(3)
+    net, image = IlluminantCNN(5, "confidence", statistics=True).eval(), picture()
+    assert not torch.equal(net(image), net(image.flip(1)))
+    torch.testing.assert_close(net.convolution_logits(image), torch.zeros(1, 5))
+    whole, some = (raw_maps(net, image, [0, 3], "scorecam", top_k=top_k) for top_k in (None, 4))
+    assert float(whole.max()) > 0
+    torch.testing.assert_close(some, whole)
+
+
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_networks_own_map(pool: str) -> None:
     net, image = network(pool), picture()

@@ -130,6 +130,23 @@ def test_other_lights_are_exact() -> None:
     np.testing.assert_allclose(same.image, whole.image, atol=1e-6)
 
 
+def test_other_surfaces_leave_the_light_as_it_is() -> None:
+    """What is grey under a pixel's light stays grey; other colours change; a blown pixel stays white."""
+    whole, masks = scene(3)
+    known = np.where(whole.valid[..., None], masks.mixture, [1.0, 0.0])
+    light = illuminant_map(known, whole.lights)
+    grey = replace(whole, image=(0.3 * light / light.max()).astype(np.float32))
+    same = grey.recolored(120, 1.5)
+    np.testing.assert_allclose(same.image[whole.valid], grey.image[whole.valid], atol=1e-5)
+    np.testing.assert_array_equal(same.light_map(), grey.light_map())
+    assert same.mask is grey.mask and same.lights is grey.lights
+    red = replace(grey, image=grey.image * np.float32([1, 0.5, 0.5]))
+    turned = red.recolored(120, 1.0).image / grey.image  # a third of a turn: red surfaces become green ones
+    assert (turned[whole.valid][:, 1] > turned[whole.valid][:, 0] + 0.1).all()
+    blown = replace(grey, image=np.ones_like(grey.image))
+    np.testing.assert_array_equal(blown.recolored(90, 0.5).image, 1)
+
+
 def test_clipped_pixels_lose_their_light_under_others() -> None:
     whole, _ = scene(4)
     whole.image[20, 20] = 1.0

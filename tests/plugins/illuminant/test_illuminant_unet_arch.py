@@ -77,8 +77,9 @@ def test_moving_the_picture_moves_the_answer() -> None:
         if name.endswith("_mix"):
             module[1] = torch.nn.Identity()  # type: ignore[index]
     torch.nn.init.zeros_(net.whole.weight)
-    torch.nn.init.zeros_(net.middle_mix[0].weight[:, -4:])
-    torch.nn.init.normal_(net.direct.weight[:, :-4])
+    torch.nn.init.zeros_(net.middle_mix[0].weight[:, -16:])
+    torch.nn.init.zeros_(net.direct[1].weight[:, -16:])
+    torch.nn.init.normal_(net.direct[-1].weight)
     with torch.no_grad():
         there, moved = net(image[..., :192, :192]), net(image[..., 8:, 4:196])
     inner = slice(60, 130)
@@ -90,6 +91,28 @@ def test_reflection_of_small_pictures() -> None:
     padded = pad_by_reflection(row)
     assert padded.shape == (1, 3, 69, 69)
     assert padded[0, 0, 0, 29:38].tolist() == [1, 2, 1, 0, 1, 2, 1, 0, 1]
+
+
+def test_statistics_say_what_the_classical_methods_say() -> None:
+    torch.manual_seed(0)
+    light = torch.tensor([0.9, 0.6, 0.3])
+    scene = (0.3 + 0.6 * torch.rand(1, 1, 40, 36)) * light[:, None, None]  # grey surfaces under one light
+    found = unet.local_statistics(scene)
+    assert found.shape == (1, 48, 10, 9)
+    logs = (light[[0, 2]] / light[1]).log()
+    for level in range(3):
+        for power, start in ((1.0, 0), (2.2, 4)):
+            for value, offset in ((logs[0], 0), (logs[1], 8)):
+                part = found[:, 16 * level + offset + start :][:, :4]
+                torch.testing.assert_close(part, (power * value).expand_as(part), atol=0.1, rtol=0)
+    # a picture darker than white in one corner only: windows there say so, the whole says the mean of both
+    scene[..., :20, :] = scene[..., :20, :].flip(1)
+    top, bottom, whole = (unet.local_statistics(scene)[0, place, row, 4] for place, row in ((0, 1), (0, 8), (32, 1)))
+    assert top < -0.3 and bottom > 0.3 and top < whole < bottom
+    # clipped pixels do not count
+    scene[..., 30:, :] = 1.0
+    scene[..., :20, :] = scene[..., 20:21, :]
+    torch.testing.assert_close(unet.local_statistics(scene)[0, 32, 0, 0], logs[0], atol=0.05, rtol=0)
 
 
 def test_offsets_are_bounded_and_move_the_light() -> None:
