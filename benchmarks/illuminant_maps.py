@@ -104,8 +104,8 @@ def main() -> int:
         errors[name] = balanced / name / "errors.csv"
     text = "\n\n".join(
         [
-            f"{datetime.date.today()}, {os.cpu_count()} CPU cores, {args.scenes} scenes of {args.size} px, lights at least "
-            f"{args.apart:g} degrees apart, drawn {'from a table' if args.lights else 'by sample_lights'}, "
+            f"{datetime.date.today()}, {os.cpu_count()} CPU cores, {args.scenes} scenes of {args.size} px, lights at "
+            f"least {args.apart:g} degrees apart, drawn {'from a table' if args.lights else 'by sample_lights'}, "
             f"{args.iterations or 'the demo’s'} iterations. "
             f"Seconds: {', '.join(f'{name} {seconds:.0f}' for name, seconds in times.items())}.",
             f"Masks: largest difference from the generator's truth {worst:.1e}.",
@@ -131,9 +131,11 @@ def forced(args: argparse.Namespace, experiment: Path) -> list[str]:
         settings += [
             f"train:total_iter={args.iterations}",
             f"train:scheduler:periods=[{args.iterations}]",
-            f"val:val_freq={max(1, args.iterations // 3)}",
+            f"val:val_freq={max(1, args.iterations // 5)}",
+            f"logger:save_checkpoint_freq={max(1, args.iterations // 5)}",
+            "train:ema_decay=0.99",
         ]
-    return ["--force_yml", *settings]
+    return ["--auto_resume", "--force_yml", *settings]  # broken off, the same command goes on
 
 
 def mask_error(work: Path, masks: Path) -> float:
