@@ -144,12 +144,13 @@ class LegoClassifier(nn.Module):
         return shared
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        shared = self.features(image)
+        lab_only = self.part_head is None and self.color_input == "lab"  # the slow half of the network has no say
+        shared = None if lab_only else self.features(image)
         output: dict[str, Tensor] = {}
         if self.part_head is not None:
             output[PART] = self.part_head(shared)
         if self.color_head is not None:
-            seen = [shared] if self.color_input != "lab" else []
+            seen = [shared] if shared is not None and self.color_input != "lab" else []
             if self.lab_features is not None:
                 seen.append(self.lab_features(lab_statistics(image)))
             output[COLOR] = self.color_head(torch.cat(seen, 1))

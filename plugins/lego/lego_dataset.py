@@ -226,7 +226,8 @@ class LegoDataset(data.Dataset):
         )
         if self._augment is not None:
             may_flip = part < 0 or bool(self._may_flip[part])
-            pixels = augment(pixels, self._augment, color >= 0, may_flip, self._contrast(pixels, color))
+            keep_color = color >= 0 and not options.grey  # luma names no colour: light may change as it likes
+            pixels = augment(pixels, self._augment, keep_color, may_flip, self._contrast(pixels, color))
         if options.grey:
             pixels = resize.to_grey(pixels)
         return {

@@ -36,7 +36,7 @@ from plugins.lego.render_scene import Palette, Scene, SceneOptions, render, samp
 from plugins.lego.render_sensor import encode_jpeg
 
 SETTINGS, LISTING, MESHES = "settings.json", "renders.csv", ".meshes"
-VERSION = 1
+VERSION = 2
 _ENDINGS = {"jpg": b"\xff\xd9", "png": b"IEND\xaeB`\x82"}
 _CHUNK = 8
 COLUMNS = (

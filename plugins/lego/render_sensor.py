@@ -1,4 +1,4 @@
-"""From light to a file: veil, vignetting, blur, noise, tone curve, rounding to JPEG.
+"""From light to a file: veil, frosted glass, vignetting, blur, noise, tone curve, rounding to JPEG.
 
 The limits keep a brick's colour nameable: among 64 solid colours the nearest one changes for 7 % of bricks under
 white-balance gains of 5 % and for 5 % under 0.15 stop, but for 23 % and 20 % at twice these.
@@ -19,6 +19,7 @@ from plugins.lego.render_ground import to_srgb
 Array = NDArray[Any]
 
 MAX_GAIN_ERROR, MAX_EXPOSURE = 0.05, 0.15
+_FROSTED = 0.25
 _WHITE = 0.78  # a white sheet in full light, before the drawn exposure
 
 
@@ -30,6 +31,8 @@ class Sensor:
         exposure: In stops.
         gains: (3,) error of the white balance, green 1.
         veil: Share of the light that is spread over the whole frame.
+        frost: Share of the light that a milky glass or belt in front of the part replaces by its own glow.
+        glow: That glow, 1 is a white surface in full light.
         vignette: Loss of light in the corners.
         blur: Standard deviation in pixels of a 224-pixel frame.
         motion: Length of motion blur in the same pixels.
@@ -46,6 +49,8 @@ class Sensor:
     exposure: float
     gains: tuple[float, float, float]
     veil: float
+    frost: float
+    glow: float
     vignette: float
     blur: float
     motion: float
@@ -67,7 +72,9 @@ def sample_sensor(rng: np.random.Generator, gain_error: float, exposure: float) 
         gain_error: Largest error of the red and the blue gain.
         exposure: Largest error of the exposure in stops.
     """
-    soft = rng.random() < 0.35  # the part is out of focus or moves
+    # a camera below a milky glass or belt sees a pale, blurred part; elsewhere some are out of focus or move
+    frosted = rng.random() < _FROSTED
+    soft = frosted or rng.random() < 0.3
     red, blue = rng.uniform(-gain_error, gain_error, 2)
     borders = [0.0, 0.0, 0.0, 0.0]
     if rng.random() < 0.04:
@@ -77,8 +84,10 @@ def sample_sensor(rng: np.random.Generator, gain_error: float, exposure: float) 
         float(rng.uniform(-exposure, exposure)),
         (float(1 + red), 1.0, float(1 + blue)),
         float(rng.uniform(0.05, 0.35) if rng.random() < 0.3 else rng.uniform(0, 0.06)),
+        float(rng.uniform(0.2, 0.6) if frosted else 0.0),
+        float(rng.uniform(0.15, 0.6)),
         float(rng.uniform(0, 0.15)),
-        float(rng.uniform(0.8, 3.2) if soft else rng.uniform(0.2, 0.9)),
+        float(rng.uniform(0.8, 3.6) if soft else rng.uniform(0.2, 0.9)),
         float(rng.uniform(2, 9) if rng.random() < 0.12 else 0.0),
         float(rng.uniform(0, 180)),
         float(rng.uniform(0.45, 1.0) if rng.random() < 0.6 else 1.0),
@@ -108,6 +117,8 @@ def expose(light: Array, sensor: Sensor) -> Array:
     if sensor.veil > 0:
         spread = np.minimum(image, 1).mean((0, 1))
         image = image * np.float32(1 - sensor.veil) + spread * np.float32(sensor.veil)
+    if sensor.frost > 0:
+        image = image * np.float32(1 - sensor.frost) + gains * np.float32(sensor.frost * sensor.glow)
     if sensor.vignette > 0:
         side = np.linspace(-1, 1, size, dtype=np.float32) ** 2
         image *= (1 - np.float32(sensor.vignette / 2) * (side[:, None] + side))[..., None]

@@ -155,10 +155,27 @@ def test_the_camera_stays_within_its_limits() -> None:
     for seed in range(30):
         sensor = sample_sensor(np.random.default_rng(seed), 0.05, 0.15)
         plain = type(sensor)(
-            **{**sensor.__dict__, "noise": 0.0, "contrast": 0.0, "padding": (0.0,) * 4, "vignette": 0.0}
+            **{**sensor.__dict__, "noise": 0.0, "contrast": 0.0, "padding": (0.0,) * 4, "vignette": 0.0, "frost": 0.0}
         )
         seen = to_linear(expose(grey, plain)[20:44, 20:44].mean((0, 1)) / 255)
         assert np.abs(seen / seen[1] - 1).max() < 0.06
         assert abs(np.log2(seen[1] / (0.4 * 0.78))) < 0.17
     values = np.linspace(0, 1, 256, dtype=np.float32)
     np.testing.assert_allclose(to_srgb(to_linear(values)), values, atol=1e-5)
+
+
+def test_frosted_glass_takes_contrast_and_leaves_the_tint() -> None:
+    light = np.full((64, 64, 3), 0.02, np.float32)
+    light[:, 32:] = 0.8
+    sensors = [sample_sensor(np.random.default_rng(seed), 0.05, 0.15) for seed in range(200)]
+    frosted = [sensor for sensor in sensors if sensor.frost]
+    assert 30 < len(frosted) < 70
+    quiet = {"noise": 0.0, "contrast": 0.0, "padding": (0.0,) * 4, "vignette": 0.0, "sharpen": 0.0, "veil": 0.0}
+    for sensor in frosted[:10]:
+        clear, pale = (
+            to_linear(expose(light, type(sensor)(**{**sensor.__dict__, **quiet, "frost": frost})) / 255)
+            for frost in (0.0, sensor.frost)
+        )
+        assert pale[32, 4].mean() > clear[32, 4].mean() + 0.02  # what was black is no longer
+        ratio = (pale[32, 60] - pale[32, 4]) / (clear[32, 60] - clear[32, 4])
+        np.testing.assert_allclose(ratio, 1 - sensor.frost, atol=0.03)
