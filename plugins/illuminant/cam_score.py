@@ -55,24 +55,36 @@ def score_maps(
         return last.new_zeros((len(classes), *last.shape[-2:]))
     values = last[0, channels]
     masks = stretch_range(values)
-    count = len(masks) if top_k is None else min(top_k, len(masks))
     size = (int(image.shape[-2]), int(image.shape[-1]))
+    logits = _masked_logits(net, image, lambda part: resize(part, size), masks, top_k, batch_size, progress)
+    return torch.einsum("ck,chw->khw", logits[:, list(classes)].softmax(0), values).relu()
+
+
+def _masked_logits(
+    net: IlluminantCNN,
+    image: Tensor,
+    resize: Callable[[Tensor], Tensor],
+    masks: Tensor,
+    top_k: int | None,
+    batch_size: int,
+    progress: Callable[[int, int], None] | None,
+) -> Tensor:
+    """Logits (n, K) of the image under each mask of (n, h, w); those of the convolutions are computed for ``top_k``."""
+    count = len(masks) if top_k is None else min(top_k, len(masks))
     found, further = [], []
     for start in range(0, len(masks) if net.statistics is not None else count, batch_size):
-        shown = image * resize(masks[start : start + batch_size], size)[:, None]
+        shown = image * resize(masks[start : start + batch_size])[:, None]
         if start < count:
             # Pixels with their channels side by side: a quarter less time for the large kernels on a CPU.
             part = shown[: count - start].contiguous(memory_format=torch.channels_last)
-            found.append(net.convolution_logits(part)[:, list(classes)])
+            found.append(net.convolution_logits(part))
+            if progress is not None:
+                progress(min(start + batch_size, count), count)
         statistics = net.statistics_logits(shown)
         if statistics is not None:
-            further.append(statistics[:, list(classes)])
-        if progress is not None and start < count:
-            progress(min(start + batch_size, count), count)
+            further.append(statistics)
     logits = predict_logits(masks, torch.cat(found))
-    if further:
-        logits = logits + torch.cat(further)
-    return torch.einsum("ck,chw->khw", logits.softmax(0), values).relu()
+    return logits + torch.cat(further) if further else logits
 
 
 def predict_logits(masks: Tensor, known: Tensor) -> Tensor:
