@@ -1,7 +1,7 @@
-"""A dozen simple parts in LDraw's file format, computed from their measures: enough to try everything without a library.
+"""A dozen simple parts in LDraw's file format, computed from their measures: enough to try all without a library.
 
-Measures in LDU (0.4 mm), y points down: a stud's pitch is 20, a brick 24 high, a plate 8, walls 4 thick, a stud 4 high with a
-radius of 6. The parts are open below, as real ones are, but have no fine ribs; they carry names of their own, so
+Measures in LDU (0.4 mm), y points down: a stud's pitch is 20, a brick 24 high, a plate 8, walls 4 thick, a stud 4 high
+with a radius of 6. The parts are open below, as real ones are, but have no fine ribs; they carry names of their own, so
 that nobody takes them for parts of LDraw's library.
 """
 

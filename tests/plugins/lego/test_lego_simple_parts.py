@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from basicsr.engine.errors import UserError
 
+from basicsr.engine.errors import UserError
 from plugins.lego.ldraw_library import open_library
 from plugins.lego.ldraw_mesh import load_mesh
 from plugins.lego.ldraw_parse import PartReader
