@@ -5,6 +5,8 @@
         --manifest datasets/lego/manifest.csv
     python tools/eval_lego.py --weights best.pth --manifest datasets/lego/manifest.csv \\
         --write-temperature best_calibrated.pth
+    python tools/eval_lego.py --weights best.pth --manifest datasets/lego/manifest.csv --prototypes prototypes.json \\
+        --projector results/lego/projector                  (then: tensorboard --logdir results/lego/projector)
 
 Only real captures count; a split with synthetic images is refused unless --source says what to do with them. Images are
 prepared as the weights file says. A temperature for each head is fitted on the real images of the validation split.
@@ -36,6 +38,7 @@ from plugins.lego.lego_eval import write_with_temperature  # noqa: E402
 from plugins.lego.lego_eval_report import write_page  # noqa: E402
 from plugins.lego.lego_eval_run import EvalOptions, Evaluation, evaluate  # noqa: E402
 from plugins.lego.lego_manifest import SOURCES, SPLITS  # noqa: E402
+from plugins.lego.lego_prototypes import judge_prototypes, save_prototypes, write_projector  # noqa: E402
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -59,6 +62,13 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="FILE",
         help="write a copy of the weights with the fitted temperatures",
     )
+    parser.add_argument(
+        "--prototypes",
+        type=Path,
+        metavar="FILE",
+        help="also name parts by the nearest mean embedding of the real training images, trained or not; write these",
+    )
+    parser.add_argument("--projector", type=Path, metavar="FOLDER", help="embeddings for TensorBoard's projector")
     return parser.parse_args(arguments)
 
 
@@ -77,6 +87,8 @@ def check(args: argparse.Namespace) -> None:
     """Refuse what cannot be written before anything is computed."""
     for name in (files.ANSWERS, files.FIGURES, files.PAGE):
         check_writable(args.out / name)
+    if args.prototypes is not None:
+        check_writable(args.prototypes)
     if args.write_temperature is not None:
         check_writable(args.write_temperature)
         if args.write_temperature.exists() and args.write_temperature.resolve() == args.weights.resolve():
@@ -92,6 +104,21 @@ def show(result: Evaluation) -> None:
         print(line)
     for note in result.notes:
         print(f"note: {note}")
+
+
+def more(args: argparse.Namespace, options: EvalOptions) -> list[Path]:
+    """What was asked for beside the figures; files and folders that were written."""
+    written = []
+    with WorkProgress("embeddings") as progress:
+        if args.prototypes is not None:
+            prototypes, lines = judge_prototypes(options, progress)
+            save_prototypes(args.prototypes, prototypes)
+            written.append(args.prototypes)
+            print("\n" + "\n".join(lines))
+        if args.projector is not None:
+            write_projector(options, args.projector, progress)
+            written.append(args.projector)
+    return written
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError("--write-temperature: no temperature was fitted: the validation split has no such image.")
         write_with_temperature(args.weights, args.write_temperature, result.fitted)
         written.append(args.write_temperature)
+    written.extend(more(args, options))
     print("\n" + "\n".join(str(path) for path in [args.out / files.PAGE, *written]))
     return 0
 

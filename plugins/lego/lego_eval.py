@@ -196,7 +196,7 @@ def answer_all(
     parts: dict[str, list[Array]] = {}
     done = 0
     with torch.inference_mode():
-        for batch in _batches(files, record.recipe):
+        for batch in batches(files, record.recipe):
             outputs = network(torch.from_numpy(np.stack(batch)).to(device))
             for head, values in outputs.items():
                 parts.setdefault(head, []).append(values.double().cpu().numpy())
@@ -214,7 +214,7 @@ def answer_all(
     )
 
 
-def _batches(files: Sequence[Path], recipe: Mapping[str, Any]) -> Iterator[list[Array]]:
+def batches(files: Sequence[Path], recipe: Mapping[str, Any]) -> Iterator[list[Array]]:
     """Inputs of the files in order, read some at a time beside the network."""
 
     def load(path: Path) -> Array:
