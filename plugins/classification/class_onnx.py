@@ -97,7 +97,7 @@ def export_classifier(net: nn.Module, size: int, path: Path, facts: Mapping[str,
         sizes = {head: int(logits.shape[1]) for head, logits in net(torch.rand(2, 3, size, size)).items()}
     check_facts(facts, sizes)
     heads = tuple(sizes)
-    model = _traced(_Graph(net, heads).eval(), size, heads)
+    model = traced(_Graph(net, heads).eval(), size, [head + OUTPUT_SUFFIX for head in heads])
     metadata = {**facts, "format": FORMAT, "format_version": FORMAT_VERSION, "heads": list(heads)}
     set_metadata(onnx, model, {**metadata, "precision": "fp32", "basicsr_version": __version__})
     model.producer_name, model.producer_version = "basicsr", __version__
@@ -130,13 +130,23 @@ def metadata_of(model: Any) -> dict[str, Any]:
     return {entry.key: json.loads(entry.value) for entry in model.metadata_props}
 
 
-def _traced(graph: nn.Module, size: int, heads: Sequence[str]) -> Any:
+def traced(graph: nn.Module, size: int, outputs: Sequence[str]) -> Any:
+    """A module as an ONNX model in memory, for any number of pictures.
+
+    Args:
+        graph: Pictures (N, 3, S, S) to a tuple of tensors.
+        size: S.
+        outputs: Names of the tensors.
+
+    Raises:
+        UserError: torch gives nothing.
+    """
     with _quiet():
         program = torch.onnx.export(
             graph,
             (torch.rand(2, 3, size, size),),
             input_names=[INPUT],
-            output_names=[head + OUTPUT_SUFFIX for head in heads],
+            output_names=list(outputs),
             dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
             opset_version=OPSET,
             dynamo=True,
