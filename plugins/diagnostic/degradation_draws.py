@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from plugins.color_science.illuminants import cct_to_linear_srgb
-from plugins.diagnostic.estimate import NEUTRAL_KELVIN, Estimate
+from plugins.diagnostic.estimate import HIGHEST, LOWEST, NEUTRAL_KELVIN, Estimate
 from plugins.diagnostic.tone_curves import ToneCurve
 
 EV_THRESHOLD = 0.5
@@ -105,9 +105,13 @@ def _draw_saturation(rng: random.Random) -> float:
 def _draw_cast(rng: random.Random) -> tuple[float, float]:
     if rng.randrange(4) == 0:
         return 0.0, 0.0
-    kelvin = 1e6 / (1e6 / NEUTRAL_KELVIN + rng.uniform(*_MIRED_REACH))
-    light = cct_to_linear_srgb(kelvin, float(np.clip(rng.gauss(0, _TINT_SPREAD), -0.015, 0.015)))
-    return math.log(light[0] / light[1]), math.log(light[2] / light[1])
+    while True:
+        kelvin = 1e6 / (1e6 / NEUTRAL_KELVIN + rng.uniform(*_MIRED_REACH))
+        light = cct_to_linear_srgb(kelvin, float(np.clip(rng.gauss(0, _TINT_SPREAD), -0.015, 0.015)))
+        warm, cool = math.log(light[0] / light[1]), math.log(light[2] / light[1])
+        # the reddest lights with the greenest tint lie just beyond what an estimate may be
+        if LOWEST[1] <= warm <= HIGHEST[1] and LOWEST[2] <= cool <= HIGHEST[2]:
+            return warm, cool
 
 
 def recoverable(photo: Tensor, spoilt: Tensor) -> tuple[bool, bool, bool, bool]:

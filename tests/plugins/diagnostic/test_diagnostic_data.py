@@ -212,3 +212,27 @@ def test_mixing_by_ratio(pairs: dict[str, str], photos: Path) -> None:
     assert shares(0.0) == 0 and shares(1.0) == 1 and 0.5 < shares(0.75) < 0.95
     with pytest.raises(UserError, match="is for training"):
         MixedPhotoDataset({"name": "m", "phase": "val", "dataroot": str(photos), **pairs})
+
+
+def test_the_reddest_greenest_light_is_drawn_again() -> None:
+    """Its blue lies beyond what an estimate may be, which once ended a training after some thousand samples."""
+
+    class Extreme(random.Random):
+        """Gives the end of every range, until it has been asked a few times."""
+
+        def __init__(self) -> None:
+            super().__init__(0)
+            self.asked = 0
+
+        def randrange(self, *args: Any, **kwargs: Any) -> int:
+            return 1
+
+        def uniform(self, a: float, b: float) -> float:
+            self.asked += 1
+            return b if self.asked < 4 else (a + b) / 2
+
+        def gauss(self, mu: float = 0.0, sigma: float = 1.0) -> float:
+            return mu + 5 * sigma if self.asked < 4 else mu
+
+    drawn = draw_degradation(Extreme(), TRAINING, 0.0).estimate
+    assert -1.5 <= drawn.log_bg < 0
