@@ -58,44 +58,51 @@ def train_demo() -> None:
     train_pipeline(str(ROOT))
 
 
-def load(weights: Path) -> tuple[Any, dict[str, Any]]:
-    from basicsr.engine.network_io import fit, read_state_dict
-    from plugins.diagnostic.diagnostic_cnn_arch import DiagnosticCNN
-
-    state, _ = read_state_dict(weights, "params_ema")
-    net = DiagnosticCNN()
-    fit(net, state, str(weights), strict=True)
-    return net.eval(), state
-
-
 def evaluate(args: argparse.Namespace) -> str:
     from plugins.diagnostic import diagnostic_eval as figures
+    from plugins.diagnostic.diagnostic_cnn_arch import INPUT_SIZE, decode
+    from plugins.diagnostic.model_files import read_network
 
-    size = args.size
+    net = read_network(args.weights)[0] if args.weights is not None else None
+    size = args.size or (net.input_size if net is not None else INPUT_SIZE)
     test, photos = gather(args.photos, "test", "held_out", size, args.copies, 0.25, 1)
     train, _ = gather(args.photos, "train", "training", size, args.copies, 0.15, 2)
     val, _ = gather(args.photos, "val", "training", size, 2 * args.copies, 0.15, 3)
     rows = figures.classic_rows(test, train, val)
     remarks = [
-        f"{len(photos.photos)} test photos, {len(test.images)} samples, {int(test.untouched.sum())} of them good."
+        f"{len(photos.photos)} test photos, {len(test.images)} samples of {size} x {size}, {int(test.untouched.sum())} "
+        "of them good."
     ]
-    if args.weights is not None:
-        net, _ = load(args.weights)
+    if net is not None:
+        classic = list(rows)
         temperatures = figures.calibrate(net, figures.network_outputs(net, val.images), val)
         outputs = figures.network_outputs(net, test.images)
-        row, _ = figures.network_row("DiagnosticCNN", test, outputs)
-        rows.append(row)
+        own = figures.network_rows("DiagnosticCNN", test, decode(outputs, temperatures))
+        rows += own
+        remarks += compared(figures, own, classic)
         before, after = (figures.calibration_errors(outputs, test, t) for t in ((1.0, 1.0), temperatures))
         remarks.append(
-            f"Expected calibration error: exposure {before[0]:.3f}, with temperature {temperatures[0]:.2f} "
-            f"{after[0]:.3f}; "
-            f"saturation {before[1]:.3f}, with temperature {temperatures[1]:.2f} {after[1]:.3f}."
+            f"Expected calibration error on the test: exposure {before[0]:.3f}, with the temperature "
+            f"{temperatures[0]:.2f} of the validation photos {after[0]:.3f}; "
+            f"saturation {before[1]:.3f}, with {temperatures[1]:.2f} {after[1]:.3f}."
         )
         if args.export is not None:
             export(net, args.weights, args.export)
-            remarks.append(f"Calibrated weights written to {args.export}.")
-    rows.append(figures.oracle_row(test))
-    return figures.table(rows) + "\n\n" + "\n".join(remarks)
+            print(f"Calibrated weights written to {args.export}.")
+    rows += figures.oracle_rows(test)
+    return figures.table(rows) + "\n\n" + "\n\n".join(remarks)
+
+
+def compared(figures: Any, own: list[Any], classic: list[Any]) -> list[str]:
+    """The goals, and where a classical method is at least as good."""
+    identity = next(row for row in classic if row.name == "identity")
+    reached = figures.goals(*own, identity)
+    behind = figures.not_better(own[0], classic)
+    better = "Better than every classical method in every column but the last two (which doing nothing wins)."
+    return [
+        "\n".join(f"- {line}" for line in reached),
+        f"No better than: {'; '.join(behind)}." if behind else better,
+    ]
 
 
 def export(net: Any, weights: Path, target: Path) -> None:
@@ -115,7 +122,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--demo", action="store_true", help="write demo photos, train on them, measure (2 cores: minutes)"
     )
-    parser.add_argument("--size", type=int, default=224, help="edge of the network's input (default: %(default)s)")
+    parser.add_argument("--size", type=int, help="edge of the pictures (default: that of the network's training)")
     parser.add_argument("--copies", type=int, default=8, help="degradations of each photo (default: %(default)s)")
     parser.add_argument("--export", type=Path, help="write the calibrated weights to this file")
     parser.add_argument("--write", action="store_true", help=f"record the table in {RESULT.relative_to(ROOT)}")
@@ -133,7 +140,7 @@ def main() -> int:
     start = time.perf_counter()
     if args.demo:
         train_demo()
-        args.photos, args.weights, args.size = DEMO_PHOTOS, DEMO_WEIGHTS, 96
+        args.photos, args.weights = DEMO_PHOTOS, DEMO_WEIGHTS
     text = evaluate(args)
     print(text)
     print(f"{time.perf_counter() - start:.0f} s")

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Write a trained NAFNet, or a LEGO classifier, as an ONNX file, and check it against torch.
+"""Write a trained NAFNet, a LEGO classifier or a DiagnosticCNN as an ONNX file, and check it against torch.
 
     python tools/export_onnx.py experiments/NAME/models/net_g_latest.pth -o model.onnx --photos photos/
     python tools/export_onnx.py experiments/NAME/models/best_lego_classifier.pth -o lego.onnx
     python tools/export_onnx.py ... -o lego.onnx --int8 --calibration datasets/lego/manifest.csv
+    python tools/export_onnx.py models/diagnostic_model.pth -o diagnostic.onnx --photos photos/
 
 Both run the same images: some of --photos, or made ones, several sizes among them. The table shows the largest and the
 mean difference in steps of 8 bit (1/255). Exit status: 0, or 1 and no file if a difference is above --tolerance, or 2
@@ -14,6 +15,9 @@ which classes they are and how a picture is resized; --tolerance is then a diffe
 --int8 also writes NAME.int8.onnx: calibrated on the manifest's training images and judged on its validation images
 (in a folder: on every second one, by agreement with float32). Neither file is written if a head lost more than
 --max-loss points.
+
+The file of a DiagnosticCNN gives the estimate, calibrated probabilities and the three heads (docs/diagnostic.md);
+--tolerance is the largest difference of any of these (default: 0.001).
 """
 
 import argparse
@@ -55,16 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_arguments(arguments)
     output = args.output or args.checkpoint.with_suffix(".onnx")
     from basicsr.engine.checkpoint import RECORD, load_weights
+    from plugins.diagnostic.diagnostic_onnx import is_diagnostic_record
     from plugins.lego.lego_export import is_lego_record
 
-    if is_lego_record(load_weights(args.checkpoint).get(RECORD)):
+    record = load_weights(args.checkpoint).get(RECORD)
+    if is_lego_record(record):
         return export_lego(args, output)
     wrong = [name for name in ("int8", "calibration", "temperature", "unknown_below") if getattr(args, name)]
     if wrong:
         from basicsr.engine.errors import UserError
 
         raise UserError(f"--{wrong[0].replace('_', '-')}: it is for classifiers; {args.checkpoint} is none")
-    return export_image_network(args, output)
+    return export_diagnosis(args, output) if is_diagnostic_record(record) else export_image_network(args, output)
 
 
 def export_lego(args: argparse.Namespace, output: Path) -> int:
@@ -78,6 +84,19 @@ def export_lego(args: argparse.Namespace, output: Path) -> int:
         temperature=args.temperature, unknown_below=args.unknown_below,
     )  # fmt: skip
     for line in export_lego_classifier(plan):
+        print(line, flush=True)
+    return 0
+
+
+def export_diagnosis(args: argparse.Namespace, output: Path) -> int:
+    """Export a network that diagnoses photos."""
+    from plugins.diagnostic.diagnostic_onnx import DiagnosticExport, export_diagnostic
+
+    plan = DiagnosticExport(
+        checkpoint=args.checkpoint, output=output, param_key=args.param_key or "params_ema", photos=args.photos,
+        count=args.count, tolerance=args.tolerance,
+    )  # fmt: skip
+    for line in export_diagnostic(plan):
         print(line, flush=True)
     return 0
 

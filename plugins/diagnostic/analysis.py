@@ -42,7 +42,7 @@ def analyze_image_with_ai(
     Raises:
         ValueError: The image has another shape or range, or the model's outputs are not finite.
     """
-    image = network_input(check_rgb(img_rgb))
+    image = network_input(check_rgb(img_rgb), int(getattr(diagnostic_model, "input_size", INPUT_SIZE)))
     with torch.inference_mode():
         batch = image.to(_place(diagnostic_model) if device is None else device)
         diagnose: Any = getattr(diagnostic_model, "diagnose", None)
@@ -62,11 +62,10 @@ def undiagnosed() -> Diagnostics:
     )
 
 
-def network_input(image: np.ndarray) -> Tensor:
-    """A photo (H, W, 3) uint8 as (1, 3, 224, 224), sRGB in [0, 1]: all of it, squeezed to a square by areas."""
-    shrinks = min(image.shape[:2]) > INPUT_SIZE
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    small = cv2.resize(image, (INPUT_SIZE, INPUT_SIZE), interpolation=way)
+def network_input(image: np.ndarray, size: int = INPUT_SIZE) -> Tensor:
+    """A photo (H, W, 3) uint8 as (1, 3, size, size), sRGB in [0, 1]: all of it, squeezed to a square by areas."""
+    way = cv2.INTER_AREA if min(image.shape[:2]) > size else cv2.INTER_LINEAR
+    small = cv2.resize(image, (size, size), interpolation=way)
     planes = np.ascontiguousarray(small.transpose(2, 0, 1))
     return torch.from_numpy(planes)[None].float() / 255.0
 

@@ -97,27 +97,37 @@ class MeanLuminance:
 
 @dataclass(frozen=True)
 class HistogramRidge:
-    """Ridge regression from the picture's statistics, those which the network sees too.
+    """Ridge regression from statistics of the picture.
 
     Attributes:
         weights: (F + 1, 4), float64; the last row is the constant.
         mean: (F,), of the training features.
         scale: (F,), their standard deviations.
+        features: Pictures (N, 3, H, W) to statistics (N, F).
     """
 
     weights: Tensor
     mean: Tensor
     scale: Tensor
+    features: Callable[[Tensor], Tensor] = color_statistics
 
     @classmethod
-    def fitted(cls, features: Tensor, truths: Tensor, known: Tensor, penalty: float) -> HistogramRidge:
+    def fitted(
+        cls,
+        features: Tensor,
+        truths: Tensor,
+        known: Tensor,
+        penalty: float,
+        source: Callable[[Tensor], Tensor] = color_statistics,
+    ) -> HistogramRidge:
         """Fit each column to the samples in which it is known.
 
         Args:
-            features: (N, F), of ``color_statistics``.
+            features: (N, F), what ``source`` gives.
             truths: (N, 4).
             known: (N, 4), 0 or 1.
             penalty: Ridge penalty on standardised features, as a share of N.
+            source: Pictures to statistics.
         """
         rows = features.double()
         mean, scale = rows.mean(0), rows.std(0).clamp(min=1e-4)
@@ -129,10 +139,10 @@ class HistogramRidge:
             part = design[known[:, column] > 0]
             wanted = truths[known[:, column] > 0, column].double()
             columns.append(torch.linalg.solve(part.T @ part + len(part) * damping, part.T @ wanted))
-        return cls(torch.stack(columns, 1), mean, scale)
+        return cls(torch.stack(columns, 1), mean, scale, source)
 
     def __call__(self, image: Tensor) -> Tensor:
-        rows = (color_statistics(image).double() - self.mean) / self.scale
+        rows = (self.features(image).double() - self.mean) / self.scale
         estimate = rows @ self.weights[:-1] + self.weights[-1]
         return limited(estimate.float())
 

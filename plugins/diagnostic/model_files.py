@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from basicsr.engine.checkpoint import RECORD, load_weights
 from basicsr.engine.device import resolve_device
 from basicsr.engine.errors import UserError
 from basicsr.engine.network_io import fit, read_state_dict
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 MODEL_VARIABLE = "BASICSR_DIAGNOSTIC_MODEL"
 MODEL_FILE = Path("models") / "diagnostic_model.pth"
 """Where the model lies by default, below the current folder or the project's."""
+SMALLEST_INPUT = 32
+"""Pixels a side of the smallest input that a network can be trained with."""
 
 _cache: dict[tuple[str, int, int, str], DiagnosticCNN] = {}
 _CACHE_SIZE = 4
@@ -93,10 +97,32 @@ def _folders() -> list[Path]:
     return list(dict.fromkeys([Path.cwd(), *([checkout] if (checkout / "BasicSR").is_dir() else [])]))
 
 
-def _read(path: Path, device: torch.device) -> DiagnosticCNN:
+def read_network(path: str | os.PathLike[str], param_key: str = "params_ema") -> tuple[DiagnosticCNN, dict[str, Any]]:
+    """Build the network of a weights file, for the size of input that the file says it was trained with.
+
+    Args:
+        path: Weights (``.pth`` or ``.safetensors``).
+        param_key: The section; another is taken where the file lacks it.
+
+    Returns:
+        The network in evaluation mode on the CPU, and the file's record (empty where there is none).
+
+    Raises:
+        UserError: The file is missing, damaged, or of another network.
+    """
     from plugins.diagnostic.diagnostic_cnn_arch import DiagnosticCNN
 
-    state, _ = read_state_dict(path, "params_ema")
+    state, _ = read_state_dict(path, param_key)
     net = DiagnosticCNN()
     fit(net, state, str(path), strict=True)
-    return net.eval().requires_grad_(False).to(device)
+    found = load_weights(path).get(RECORD)
+    record = dict(found) if isinstance(found, Mapping) else {}
+    size = record.get("size", net.input_size)
+    if not isinstance(size, int) or size < SMALLEST_INPUT:
+        raise UserError(f"{path}: its record is damaged: size is {size!r}")
+    net.input_size = size
+    return net.eval(), record
+
+
+def _read(path: Path, device: torch.device) -> DiagnosticCNN:
+    return read_network(path)[0].requires_grad_(False).to(device)

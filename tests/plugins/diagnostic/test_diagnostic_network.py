@@ -30,6 +30,8 @@ from plugins.diagnostic.diagnostic_metric import (
     calculate_saturation_error,
 )
 from plugins.diagnostic.estimate import Estimate, kelvin_and_tint
+from plugins.diagnostic.tone_statistics import COUNT as TONE_COUNT
+from plugins.diagnostic.tone_statistics import QUANTILES, tone_statistics
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +168,36 @@ def test_statistics_follow_a_cast() -> None:
     assert color_statistics(torch.zeros(1, 3, 20, 20)).isfinite().all()
 
 
+def test_statistics_of_the_ends() -> None:
+    """Quantiles are those of sorting, any size and any plain picture has finite numbers, a picture alone its own."""
+    image = torch.rand(3, 3, 40, 50)
+    found = tone_statistics(image)
+    assert found.shape == (3, TONE_COUNT) and torch.allclose(tone_statistics(image[1:2])[0], found[1], atol=1e-5)
+    ordered = image[0, 0].flatten().sort().values
+    wanted = torch.stack([ordered[round(share * 1999)] for share in QUANTILES])
+    assert (found[0, : len(QUANTILES)] + 0.4 - wanted).abs().max() < 0.002
+    for value in (0.0, 0.5, 1.0):
+        assert tone_statistics(torch.full((1, 3, 230, 120), value)).isfinite().all()
+
+
+def test_the_backbone_adds_to_the_statistics() -> None:
+    torch.manual_seed(0)
+    net, image = DiagnosticCNN(backbone_drop=0.9).eval(), torch.rand(4, 3, 48, 48)
+    first = net(image)["exposure"]
+    net.backbone_gain.data.fill_(1e9)  # a random backbone gives next to nothing
+    second = net(image)["exposure"]
+    assert (first - second).abs().max() > 1e-3
+    net.train()
+    for module in (net.statistics, net.exposure):
+        module.eval()
+    shown = []
+    net.features.register_forward_hook(lambda module, given, output: shown.append(len(output)))
+    net(image)["exposure"].sum().backward()
+    assert 1 <= shown[0] < 4 and net.backbone_gain.grad is not None and net.backbone_gain.grad.abs().max() > 0
+    with pytest.raises(UserError, match="backbone_drop must be from 0 to below 1"):
+        DiagnosticCNN(backbone_drop=1.0)
+
+
 def test_classical_methods_see_what_they_assume() -> None:
     grey = torch.rand(2, 1, 40, 40, generator=torch.Generator().manual_seed(1)).expand(-1, 3, -1, -1) * 0.5 + 0.1
     cast = degrade(grey, Estimate(log_rg=0.3, log_bg=-0.2).batch(2))
@@ -184,15 +216,55 @@ def test_ridge_learns_and_the_table_ranks() -> None:
     truth[:8] = 0
     images = degrade(originals, truth)
     classes = (truth[:, 0] > 0.5).long() - (truth[:, 0] < -0.5).long() + 1
-    samples = figures.Samples(images, originals, truth, torch.ones(40, 4), classes, torch.ones(40, dtype=torch.long))
+    samples = figures.Samples(
+        images, originals, truth, torch.ones(40, 4), classes, torch.ones(40, dtype=torch.long), torch.arange(40) // 4
+    )
     ridge = HistogramRidge.fitted(color_statistics(images), truth, samples.known, 0.01)
-    rows = {row.name: row for row in [*figures.classic_rows(samples, samples, samples), figures.oracle_row(samples)]}
+    rows = {row.name: row for row in [*figures.classic_rows(samples, samples, samples), *figures.oracle_rows(samples)]}
+    values = {name: row.values for name, row in rows.items()}
     assert (ridge(images) - truth).abs().mean() < truth.abs().mean()
-    assert rows["oracle"].delta_e < 0.5 < rows["histograms + ridge"].delta_e < rows["identity"].delta_e
-    assert rows["identity"].delta_e_untouched < 0.5 and rows["identity"].harmed == 0
-    assert rows["oracle"].exposure_accuracy == 1 and rows["oracle"].within_3 == 1
+    assert values["oracle"]["delta_e"] < 0.5 < values["histograms + ridge"]["delta_e"] < values["identity"]["delta_e"]
+    assert values["identity"]["delta_e_untouched"] < 0.5 and values["identity"]["harmed"] == 0
+    assert values["oracle"]["exposure_accuracy"] == 1 and values["oracle"]["within_3"] == 1
     text = figures.table(rows.values())
     assert text.count("\n") == len(rows) + 1 and "grey-edge" in text
+
+
+def test_rows_of_a_network() -> None:
+    """The truth as answer: no trifle is corrected, the limits bite, and nobody else is better."""
+    torch.manual_seed(0)
+    originals = torch.rand(12, 3, 24, 24) * 0.3 + 0.2
+    truth = TRUTH.repeat(4, 1)
+    truth[::6, 2] = -1.2  # a blue so weak that no gain of 1.4 brings it back
+    images = degrade(originals, truth, eight_bit=True)
+    classes = LABELS["exposure_class"].repeat(4), LABELS["saturation_class"].repeat(4)
+    samples = figures.Samples(images, originals, truth, torch.ones(12, 4), *classes, torch.arange(12) // 3)
+    estimated, advice = figures.network_rows("net", samples, decode(outputs_for(truth)))
+    assert estimated.values["ev_error"] < 1e-4 and estimated.values["delta_e"] < 0.5 < advice.values["delta_e"]
+    assert advice.values["delta_e_untouched"] == 0 and advice.values["harmed"] == 0
+    assert set(estimated.spread) == set(figures.COLUMNS) and not advice.spread
+    nothing = figures.measure("identity", samples, torch.zeros(12, 4))
+    assert figures.not_better(estimated, [nothing]) == []
+    assert "net: EV error" in figures.not_better(nothing, [estimated])
+    # the first goal is the class of exposure, which these outputs leave open where EV is 0
+    assert [line.rsplit(": ", 1)[1] for line in figures.goals(estimated, advice, nothing)][1:] == ["met"] * 5
+    assert [line.rsplit(": ", 1)[1] for line in figures.goals(nothing, nothing, nothing)][:4] == ["not met"] * 4
+
+
+def test_intervals_are_over_photos() -> None:
+    """Samples of one photo that agree are one witness: the interval is wider than if they counted each."""
+    torch.manual_seed(0)
+    blank = torch.full((60, 3, 8, 8), 0.5)
+    truth = torch.zeros(60, 4)
+    estimates = torch.zeros(60, 4)
+    estimates[:, 0] = (0.3 * torch.randn(6)).repeat_interleave(10)
+    classes = torch.ones(60, dtype=torch.long)
+    spreads = []
+    for photos in (torch.arange(60) // 10, torch.arange(60)):
+        samples = figures.Samples(blank, blank, truth, torch.ones(60, 4), classes, classes, photos)
+        spreads.append(figures.measure("x", samples, estimates, spread=True).spread["ev_error"])
+    by_photo, alone = spreads
+    assert by_photo > 2 * alone > 0
 
 
 def test_temperature_scaling_lowers_the_calibration_error(net: DiagnosticCNN) -> None:
@@ -203,7 +275,7 @@ def test_temperature_scaling_lowers_the_calibration_error(net: DiagnosticCNN) ->
     assert 3 < figures.fitted_temperature(logits, noisy) < 8
     outputs = {"exposure": logits, "white_balance": torch.zeros(400, 5), "saturation": torch.zeros(400, 3)}
     blank = torch.zeros(400, 3, 2, 2)
-    samples = figures.Samples(blank, blank, torch.zeros(400, 4), torch.ones(400, 4), noisy, noisy)
+    samples = figures.Samples(blank, blank, torch.zeros(400, 4), torch.ones(400, 4), noisy, noisy, torch.arange(400))
     found = figures.calibrate(net, outputs, samples)
     before, after = (figures.calibration_errors(outputs, samples, t)[0] for t in ((1.0, 1.0), found))
     assert after < 0.05 < before

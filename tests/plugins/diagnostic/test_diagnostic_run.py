@@ -17,7 +17,7 @@ from tests.basicsr.tiny_run import run_here
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.mark.parametrize("name", ["diagnostic_cnn", "diagnostic_fivek_ft", "demo/diagnostic_cnn"])
+@pytest.mark.parametrize("name", ["diagnostic_cnn", "diagnostic_photos", "diagnostic_fivek_ft", "demo/diagnostic_cnn"])
 def test_option_files_start_but_for_the_data(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
