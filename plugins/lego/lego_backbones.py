@@ -17,6 +17,7 @@ from basicsr.engine.pretrained import load_weights_of, search_folders
 from basicsr.engine.torchvision_compat import import_torchvision
 from basicsr.utils.download_util import load_file_from_url
 from plugins.lego.efficientnet_lite import LITE0, EfficientNetLite0Blocks
+from plugins.lego.small_resnet import SMALL_RESNET, small_resnet_blocks
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
@@ -93,7 +94,7 @@ def build_backbone(name: str, pretrained: str | None = None) -> Backbone:
     """Build a backbone.
 
     Args:
-        name: A classification network of torchvision, ``efficientnet_lite0``, or ``timm:<name>``.
+        name: A classification network of torchvision, ``efficientnet_lite0``, ``small_resnet``, or ``timm:<name>``.
         pretrained: ``imagenet`` for its library's ImageNet weights, a file of weights in its library's layout, or None.
 
     Returns:
@@ -104,6 +105,10 @@ def build_backbone(name: str, pretrained: str | None = None) -> Backbone:
     """
     if name == LITE0:
         return _lite0(pretrained)
+    if name == SMALL_RESNET:
+        if pretrained is not None:
+            raise UserError(f"backbone '{name}': there are no pretrained weights of it: pretrained: ~")
+        return Backbone(small_resnet_blocks(), IMAGENET_MEAN, IMAGENET_STD)
     if name.startswith("timm:"):
         return _timm(name.removeprefix("timm:"), pretrained)
     models = import_torchvision().models
@@ -112,7 +117,7 @@ def build_backbone(name: str, pretrained: str | None = None) -> Backbone:
         near = ", ".join(difflib.get_close_matches(name, known, 3, 0.3) or ["efficientnet_b0", "mobilenet_v2"])
         raise UserError(
             f"backbone '{name}' is not known: near it are {near}; there are torchvision's {', '.join(_FAMILIES)}, "
-            f"{LITE0}, and timm:<name>"
+            f"{LITE0}, {SMALL_RESNET}, and timm:<name>"
         )
     network = models.get_model(name, weights=None)
     if pretrained is not None:

@@ -60,7 +60,8 @@ class LegoClassifier(nn.Module):
     Args:
         num_parts: Classes of parts; 0 for a network that names colours only.
         num_colors: Classes of colours; 0 for a network that names parts only.
-        backbone: A classification network of torchvision, ``efficientnet_lite0``, or ``timm:<name>``.
+        backbone: A classification network of torchvision, ``efficientnet_lite0``, ``small_resnet`` (quick, without
+            pretrained weights), or ``timm:<name>``.
         pretrained: ``imagenet``, or a file of the backbone's weights. Omitted: random weights.
         freeze_backbone_ratio: Share of the backbone's blocks, from the first on, that is never trained.
         freeze_backbone_epochs: Epochs in which none of the backbone is trained; counted by the model.

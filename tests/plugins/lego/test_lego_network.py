@@ -233,3 +233,11 @@ def test_wrong_factors_are_refused() -> None:
     ):
         with pytest.raises(UserError, match="LegoLoss"):
             LegoLoss(**options)
+
+
+def test_the_small_network_is_its_own() -> None:
+    backbone = build_backbone("small_resnet")
+    assert backbone.out_features == 256 and backbone.maps(torch.zeros(2, 3, 64, 64)).shape == (2, 256, 4, 4)
+    assert sum(one.numel() for one in backbone.parameters()) < 1.3e6
+    with pytest.raises(UserError, match="no pretrained weights"):
+        build_backbone("small_resnet", "imagenet")
