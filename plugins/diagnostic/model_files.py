@@ -97,7 +97,7 @@ def _folders() -> list[Path]:
     return list(dict.fromkeys([Path.cwd(), *([checkout] if (checkout / "BasicSR").is_dir() else [])]))
 
 
-def read_network(path: str | os.PathLike[str], param_key: str = "params_ema") -> tuple[DiagnosticCNN, dict[str, Any]]:
+def read_network(path: str | Path, param_key: str = "params_ema") -> tuple[DiagnosticCNN, dict[str, Any]]:
     """Build the network of a weights file, for the size of input that the file says it was trained with.
 
     Args:

@@ -21,12 +21,15 @@ from plugins.diagnostic.estimate import HIGHEST, LOWEST, LUMINANCE, Estimate, ga
 
 MIDDLE_GREY = 0.18
 """Linear light that gamma and exposure move alike."""
-EXPOSURE_ZONE = 0.15
-"""Dead zone of exposure in EV: about what people can tell in two prints side by side."""
-WHITE_BALANCE_ZONE = 1.5
+EXPOSURE_ZONE = 0.4
+"""Dead zone of exposure in EV.
+
+The three zones are as wide as the network's own errors are on photos it has not seen: narrower ones were measured on
+validation photos, and moved one good photo in ten by more than ΔE00 3; these fewer than one in twenty."""
+WHITE_BALANCE_ZONE = 2.0
 """Dead zone of white balance, in degrees between the gains and equal ones."""
-SATURATION_ZONE = 0.06
-"""Dead zone of saturation, as a natural logarithm: 6 %."""
+SATURATION_ZONE = 0.12
+"""Dead zone of saturation, as a natural logarithm: 12 %."""
 
 
 def gamma_of_ev(ev: float) -> float:

@@ -31,7 +31,7 @@ _MOMENTS = 7
 _LIGHTS = 3
 COUNT = _PLANES * len(QUANTILES) + 8 * len(NEAR) + 3 * _KEYS * len(TOPS) + 2 * _LIGHTS + _MOMENTS + 2 * (len(BANDS) - 1)
 """How many numbers :func:`tone_statistics` gives."""
-_FLOOR, _TINY, _ROUNDING = 0.02, 1e-4, 1e-4
+_FLOOR, _TINY, _ROUNDING, _NUDGE = 0.02, 1e-4, 1e-4, 1e-3
 
 
 def tone_statistics(image: Tensor) -> Tensor:
@@ -65,7 +65,8 @@ def tone_statistics(image: Tensor) -> Tensor:
 
 def _quantiles(planes: Tensor) -> Tensor:
     """Quantiles to half a grey level: counting is far faster than sorting."""
-    levels = (planes.clamp(0, 1) * (_LEVELS - 1) + 0.5).long()
+    # not half a level: means of two or four pixels of 8 bits would lie on the edge, where rounding errors decide
+    levels = (planes.clamp(0, 1) * (_LEVELS - 1) + 0.35).long()
     counts = planes.new_zeros(*planes.shape[:2], _LEVELS).scatter_add(2, levels, torch.ones_like(planes))
     below = counts.cumsum(-1)[..., None]
     last = planes.shape[-1] - 1
@@ -92,8 +93,10 @@ def _extremes(flat: Tensor, luma: Tensor, keys: tuple[Tensor, ...]) -> Tensor:
     warm, cool = logs[:, 0] - logs[:, 1], logs[:, 2] - logs[:, 1]
     counts = [max(1, int(share * flat.shape[-1])) for share in TOPS]
     found = []
+    # pixels of 8 bits tie in many keys; which of them is taken must not be left to the library
+    nudge = _NUDGE * (flat * flat.new_tensor([1.0, 0.6, 0.35])[:, None]).sum(1)
     for key in keys:
-        chosen = key.topk(counts[-1], -1).indices
+        chosen = (key + nudge).topk(counts[-1], -1).indices
         for values in (warm, cool, luma):
             ranked = values.gather(1, chosen)
             found += [ranked[:, :count].mean(1) for count in counts]

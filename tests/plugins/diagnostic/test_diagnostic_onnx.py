@@ -21,7 +21,7 @@ from basicsr.engine.cli import run_main
 from plugins.classification import class_onnx
 from plugins.diagnostic import diagnostic_onnx
 from plugins.diagnostic.analysis import diagnostics_of, network_input
-from plugins.diagnostic.diagnostic_cnn_arch import DiagnosticCNN
+from plugins.diagnostic.diagnostic_cnn_arch import HEADS, DiagnosticCNN
 from plugins.diagnostic.estimate import Estimate
 from plugins.diagnostic.model_files import read_network
 from tests.plugins.diagnostic.diagnostic_api_kit import good_photo, spoilt
@@ -48,8 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("diagnostic")
     torch.manual_seed(0)
     net = DiagnosticCNN()
-    for head in (net.exposure, net.white_balance, net.saturation):
-        torch.nn.init.normal_(head[-1].weight, std=0.5)  # random heads hardly differ between photos
+    for head in HEADS:  # random heads hardly differ between photos
+        torch.nn.init.normal_(net.get_parameter(f"{head}.3.weight"), std=0.5)
     net.get_buffer("temperatures").copy_(torch.tensor([2.0, 0.5]))
     save_weights(root / "net.pth", {"params": net.state_dict()}, {"task": diagnostic_onnx.TASK, "size": SIZE})
     photos = root / "photos"
