@@ -146,7 +146,7 @@ def test_logits_of_unseen_masks_are_predicted_from_alike_ones() -> None:
 def test_statistics_are_not_predicted_but_computed_for_every_channel() -> None:
     """A new network with statistics: its convolutions say nothing yet, so few channels give the whole map exactly."""
     torch.manual_seed(3)
-    net, image = IlluminantCNN(5, "confidence", statistics=True).eval(), picture()
+    net, image = IlluminantCNN(5, "confidence", statistics=True).eval(), picture(69, 73)
     assert not torch.equal(net(image), net(image.flip(1)))
     torch.testing.assert_close(net.convolution_logits(image), torch.zeros(1, 5))
     whole, some = (raw_maps(net, image, [0, 3], "scorecam", top_k=top_k) for top_k in (None, 4))
