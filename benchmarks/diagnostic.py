@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import platform
 import sys
 import time
@@ -26,6 +27,7 @@ from basicsr.engine.cli import check_writable, quiet_start, run_main  # noqa: E4
 RESULT = ROOT / "benchmarks" / "results" / "diagnostic.md"
 DEMO_PHOTOS = ROOT / "datasets" / "diagnostic_demo"
 DEMO_WEIGHTS = ROOT / "experiments" / "DiagnosticCNN_Demo" / "models" / "diagnostic_model.pth"
+BY_HAND = "## How these came about"
 NOTES = """
 Exposure and saturation classes: under or over beyond 0.5 EV and beyond a factor of 1.18; what was applied is at most
 0.2 EV and 7 %, or at least 0.75 EV and a factor of 1.3. Cast: recovery error of the light; 3° is the tolerance. ΔE00,
@@ -145,9 +147,21 @@ def main() -> int:
     print(text)
     print(f"{time.perf_counter() - start:.0f} s")
     if args.write:
-        head = f"# Diagnosis of held-out photos with held-out degradations\n\n{datetime.date.today()}"
-        RESULT.write_text(f"{head} · Python {platform.python_version()}\n\n{text}\n{NOTES}", encoding="utf-8")
+        write(args, text)
     return 0
+
+
+def write(args: argparse.Namespace, text: str) -> None:
+    """Replace the recorded figures; what is written by hand below them stays."""
+    old = RESULT.read_text(encoding="utf-8") if RESULT.exists() else ""
+    kept = "\n" + old[old.index(BY_HAND) :] if BY_HAND in old else ""
+    weights = "" if args.weights is None else f" --weights WEIGHTS --copies {args.copies}"
+    command = f"python benchmarks/diagnostic.py {'--demo' if args.demo else f'--photos PHOTOS{weights}'} --write"
+    head = (
+        f"# Diagnosis of held-out photos with held-out degradations\n\n`{command}` · {os.cpu_count()} CPU cores · "
+        f"{datetime.date.today()} · Python {platform.python_version()}"
+    )
+    RESULT.write_text(f"{head}\n\n{text}\n{NOTES}{kept}", encoding="utf-8")
 
 
 if __name__ == "__main__":

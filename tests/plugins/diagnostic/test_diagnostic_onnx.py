@@ -6,7 +6,6 @@ import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +21,7 @@ from plugins.classification import class_onnx
 from plugins.diagnostic import diagnostic_onnx
 from plugins.diagnostic.analysis import diagnostics_of, network_input
 from plugins.diagnostic.diagnostic_cnn_arch import HEADS, DiagnosticCNN
+from plugins.diagnostic.diagnostic_onnx import TASK
 from plugins.diagnostic.estimate import Estimate
 from plugins.diagnostic.model_files import read_network
 from tests.plugins.diagnostic.diagnostic_api_kit import good_photo, spoilt
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for head in HEADS:  # random heads hardly differ between photos
         torch.nn.init.normal_(net.get_parameter(f"{head}.3.weight"), std=0.5)
     net.get_buffer("temperatures").copy_(torch.tensor([2.0, 0.5]))
-    save_weights(root / "net.pth", {"params": net.state_dict()}, {"task": diagnostic_onnx.TASK, "size": SIZE})
+    save_weights(root / "net.pth", {"params": net.state_dict()}, {"task": TASK, "size": SIZE})
     photos = root / "photos"
     photos.mkdir()
     for number, ev in enumerate((-1.5, 0.0, 1.0)):
@@ -94,16 +94,10 @@ def test_a_wrong_file_does_not_pass_the_gate(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (folder / "out.onnx").read_bytes()
+    monkeypatch.setattr(diagnostic_onnx, "_write", lambda net, size, path, facts: path.write_bytes(before))
     torch.manual_seed(1)
-    other = DiagnosticCNN()
-    whole = diagnostic_onnx._write
-
-    def another(net: DiagnosticCNN, size: int, path: Path, facts: dict[str, Any]) -> None:
-        del net
-        whole(other, size, path, facts)
-
-    monkeypatch.setattr(diagnostic_onnx, "_write", another)
-    assert run(folder / "net.pth", "-o", folder / "out.onnx") == 2
+    save_weights(folder / "other.pth", {"params": DiagnosticCNN().state_dict()}, {"task": TASK, "size": SIZE})
+    assert run(folder / "other.pth", "-o", folder / "out.onnx") == 2
     assert "differs from torch by" in capsys.readouterr().err
     assert (folder / "out.onnx").read_bytes() == before and not list(folder.glob(".*"))
 
