@@ -45,8 +45,8 @@ COMMON_PARTS = (
 )  # fmt: skip
 """What is rendered of a real library where no parts are named, as far as it has them."""
 MOST_PARTS = 12
-SIZE, HELD_OUT_SIZE = 96, 96
-TRAIN_COUNT, HELD_OUT_COUNT = 10, 3
+SIZE = 64
+TRAIN_COUNT, HELD_OUT_COUNT = 40, 3
 _SETTINGS = "settings.json"
 
 
@@ -165,7 +165,7 @@ def _held_out_job(options: DemoOptions, ldraw: Path, parts: tuple[str, ...]) -> 
             shutil.copyfile(photo.path, photos / f"{photo.name}{Path(photo.file).suffix}")
         except UserError:
             continue  # its package is not installed
-    scene = SceneOptions(size=HELD_OUT_SIZE, any_pose=0.25, gain_error=0.08, exposure=0.25, photo_share=0.7)
+    scene = SceneOptions(size=SIZE, any_pose=0.25, gain_error=0.08, exposure=0.25, photo_share=0.5)
     grounds = photos if any(photos.iterdir()) else None
     return RenderJob(
         ldraw, parts, COLORS, HELD_OUT_COUNT, options.data / "held_out", 1, backgrounds=grounds, options=scene

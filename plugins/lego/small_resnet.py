@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SMALL_RESNET = "small_resnet"
-_WIDTHS = (32, 64, 128, 256)
+_WIDTHS = (16, 32, 64, 128)
 
 
 class BasicBlock(nn.Module):
@@ -36,7 +36,7 @@ class BasicBlock(nn.Module):
 
 
 def small_resnet_blocks() -> list[nn.Module]:
-    """The chain: a first convolution of stride 2, and one block for each of four widths, (N, 256, H / 16, W / 16)."""
+    """The chain: a first convolution of stride 2, and one block for each of four widths, (N, 128, H / 16, W / 16)."""
     stem = nn.Sequential(
         nn.Conv2d(3, _WIDTHS[0], 3, 2, 1, bias=False), nn.BatchNorm2d(_WIDTHS[0]), nn.ReLU(inplace=True)
     )

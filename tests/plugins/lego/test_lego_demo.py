@@ -81,7 +81,7 @@ def test_the_held_out_world_is_another(tmp_path: Path) -> None:
     job = demo._held_out_job(options, tmp_path / "ldraw", tuple(PARTS))
     usual = demo._usual()
     assert job.seed != 0 and job.options.gain_error > usual.gain_error and job.options.exposure > usual.exposure
-    assert len(PARTS) == 12 and np.prod([len(PARTS), len(demo.COLORS), demo.TRAIN_COUNT]) == 960
+    assert len(PARTS) == 12 and np.prod([len(PARTS), len(demo.COLORS), demo.TRAIN_COUNT]) == 3840
 
 
 def test_what_cannot_be_rendered_is_refused_before_anything_is_removed(
