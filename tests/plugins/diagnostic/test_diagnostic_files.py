@@ -81,7 +81,7 @@ def test_a_reduced_decode_gives_the_same_advice(orientation: int) -> None:
         def forward(self, image):  # type: ignore[no-untyped-def]
             red, green, blue = (float(value) for value in image.mean((0, 2, 3)))
             corner = float(image[:, :, :40, :40].mean())
-            self.truth = Estimate(2 * (green - 0.5), red - green, blue - green, corner - 0.5)
+            self.truth = Estimate(4 * (green - 0.5), red - green, blue - green, corner - 0.5)
             return super().forward(image)
 
     large = cv2.resize(DARK, (1200, 900), interpolation=cv2.INTER_CUBIC)

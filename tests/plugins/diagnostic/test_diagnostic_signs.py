@@ -49,7 +49,7 @@ def blueness(photo: np.ndarray) -> float:
     ("truth", "figure", "rises"),
     [
         (Estimate(ev=-1.2), np.mean, True),
-        (Estimate(ev=0.6), np.mean, False),
+        (Estimate(ev=0.8), np.mean, False),
         (Estimate(log_rg=-0.25, log_bg=0.3), blueness, False),
         (Estimate(log_rg=0.25, log_bg=-0.3), blueness, True),
         (Estimate(log_saturation=-0.6), colorfulness, True),
@@ -83,13 +83,13 @@ def test_a_good_photo_stays_as_it_is(weight: float) -> None:
 
 
 def test_certainty_decides_what_is_a_trifle_but_never_how_much_is_done() -> None:
-    far = Estimate(-1.0, 0.3, -0.3, -0.5)
+    far = Estimate(-1.7, 0.3, -0.3, -0.5)
     assert without_trifles(far, 0.0, 0.0, 0.0) == without_trifles(far, 1.0, 1.0, 1.0) == far
     near = Estimate(-1.7 * EXPOSURE_ZONE, 0.0, 0.0, 0.0)
     assert without_trifles(near, 0.0, 0.0, 0.0).ev == pytest.approx(0.7 * near.ev)
     assert without_trifles(near, 1.0, 0.0, 0.0).ev == 0
-    steps = [without_trifles(Estimate(ev=value), 0.3, 0, 0).ev for value in np.linspace(0, 1, 200)]
-    assert np.all(np.diff(steps) >= 0) and np.max(np.diff(steps)) < 0.03 and steps[-1] == 1
+    steps = [without_trifles(Estimate(ev=value), 0.3, 0, 0).ev for value in np.linspace(0, 2, 400)]
+    assert np.all(np.diff(steps) >= 0) and np.max(np.diff(steps)) < 0.03 and steps[-1] == 2
 
 
 def test_classes_that_contradict_the_level_settle_nothing() -> None:
