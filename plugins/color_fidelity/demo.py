@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from basicsr.engine.errors import UserError
 from basicsr.engine.options_merge import load_options
+from basicsr.engine.training_process import run_training
 from plugins.color_fidelity.demo_data import MANIFEST, DemoDataOptions, make_demo_data
 from plugins.color_science.fast import available_cores
 
@@ -228,30 +227,14 @@ def _train(run: Run, options: DemoOptions, stages: Stages, say: Say, threads: in
     stages.write(run.row, fingerprint, False)
     begin = time.monotonic()
     say(f"{run.row}: training {run.name}{options.suffix}{' (resumed)' if resume else ''}")
-    _execute(train_command(run, options, threads, resume), run.row, options.root, threads, say)
+
+    def heard(line: str) -> None:
+        if "iter" in line:
+            say(f"  [{run.row}] {line}")
+
+    run_training(train_command(run, options, threads, resume), options.root, heard, threads, run.row)
     stages.write(run.row, fingerprint, True, time.monotonic() - begin)
     say(f"{run.row}: trained in {stages.seconds(run.row):.0f} s")
-
-
-def _execute(command: Sequence[str], label: str, root: Path, threads: int, say: Say) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
-    last: list[str] = []
-    with subprocess.Popen(
-        command,
-        cwd=root,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        for line in process.stdout or ():
-            last = [*last[-24:], line.rstrip()]
-            if "iter" in line:
-                say(f"  [{label}] {line.strip()}")
-    if process.returncode != 0:
-        tail = "\n  ".join(last)
-        raise UserError(f"{label}: the training ended with status {process.returncode}. Its last lines:\n  {tail}")
 
 
 def _train_fingerprint(run: Run, options: DemoOptions) -> str:

@@ -7,9 +7,7 @@ import hashlib
 import io
 import json
 import logging
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from basicsr.engine.checkpoint import write_atomic
 from basicsr.engine.errors import UserError
 from basicsr.engine.image_io import encode_png, image_names, read_image
 from basicsr.engine.options_merge import load_options
+from basicsr.engine.training_process import train_once
 from plugins.color_science.illuminants import sample_lights
 from plugins.illuminant.centroid_fit import fit_centroids
 from plugins.illuminant.centroid_plot import write_centroid_plot
@@ -202,33 +201,21 @@ def train(options: DemoOptions, say: Say) -> None:
     Raises:
         UserError: The training ended with an error; its last lines are in the message.
     """
-    plan = repr(load_options(options.root / OPTIONS, train_command(options, False)[5:]).root.plain())
-    stamp, fingerprint = options.experiment.with_suffix(".demo"), hashlib.sha256(plan.encode()).hexdigest()
-    same = stamp.is_file() and stamp.read_text(encoding="utf-8") == fingerprint
-    if same and options.weights.is_file():
-        say("training: complete")
-        return
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(fingerprint, encoding="utf-8")
-    say(f"training {options.experiment.name}{' (resumed)' if same else ''}")
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    last: list[str] = []
-    with subprocess.Popen(
-        train_command(options, same),
-        cwd=options.root,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        for line in process.stdout or ():
-            last = [*last[-24:], line.rstrip()]
-            if "iter:" in line or "# balanced" in line or "# angle_mean" in line:
-                say(f"  {line.strip()}")
-    if process.returncode != 0:
-        tail = "\n  ".join(last)
-        raise UserError(f"the training ended with status {process.returncode}. Its last lines:\n  {tail}")
+
+    def heard(line: str) -> None:
+        if "iter:" in line or "# balanced" in line or "# angle_mean" in line:
+            say(f"  {line}")
+
+    train_once(
+        option_file=options.root / OPTIONS,
+        settings=train_command(options, False)[5:],
+        experiment=options.experiment,
+        weights=options.weights,
+        root=options.root,
+        command_of=lambda resume: train_command(options, resume),
+        say=say,
+        heard=heard,
+    )
 
 
 def test_samples(options: DemoOptions) -> Iterator[LitSample]:

@@ -7,11 +7,8 @@ how well real bricks are recognised; benchmarks/results/lego.md is about that.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,7 +16,7 @@ from pathlib import Path
 
 from basicsr.engine.checkpoint import write_atomic
 from basicsr.engine.errors import UserError
-from basicsr.engine.options_merge import load_options
+from basicsr.engine.training_process import train_once
 from plugins.color_science.fast import available_cores
 from plugins.lego.color_ids import LDRAW
 from plugins.lego.ldraw_library import open_library
@@ -213,37 +210,21 @@ def train(options: DemoOptions, say: Say) -> None:
     Raises:
         UserError: The training ended with an error; its last lines are in the message.
     """
-    command = train_command(options, False)
-    plan = repr(load_options(options.root / OPTIONS, command[5:]).root.plain())
-    stamp, fingerprint = options.experiment.with_suffix(".demo"), hashlib.sha256(plan.encode()).hexdigest()
-    same = stamp.is_file() and stamp.read_text(encoding="utf-8") == fingerprint
-    if same and options.weights.is_file():
-        say("training: complete")
-        return
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(fingerprint, encoding="utf-8")
-    say(f"training {options.experiment.name}{' (resumed)' if same else ''}")
-    _run(train_command(options, same), options.root, say)
 
+    def heard(line: str) -> None:
+        if "# part_accuracy" in line or "# color_accuracy" in line:
+            say(f"  {line}")
 
-def _run(command: list[str], root: Path, say: Say) -> None:
-    last: list[str] = []
-    with subprocess.Popen(
-        command,
-        cwd=root,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        for line in process.stdout or ():
-            last = [*last[-24:], line.rstrip()]
-            if "# part_accuracy" in line or "# color_accuracy" in line:
-                say(f"  {line.strip()}")
-    if process.returncode != 0:
-        tail = "\n  ".join(last)
-        raise UserError(f"the training ended with status {process.returncode}. Its last lines:\n  {tail}")
+    train_once(
+        option_file=options.root / OPTIONS,
+        settings=train_command(options, False)[5:],
+        experiment=options.experiment,
+        weights=options.weights,
+        root=options.root,
+        command_of=lambda resume: train_command(options, resume),
+        say=say,
+        heard=heard,
+    )
 
 
 def judge(options: DemoOptions) -> Evaluation:

@@ -87,12 +87,6 @@ def test_continuations_start_from_the_same_weights_with_the_same_settings(tmp_pa
     }
 
 
-def test_failed_training_is_an_error_with_its_last_lines(tmp_path: Path) -> None:
-    command = ["python", "-c", "print('it broke here'); raise SystemExit(3)"]
-    with pytest.raises(UserError, match=r"status 3(.|\n)*it broke here"):
-        demo._execute(command, BASELINE, tmp_path, 1, lambda text: None)
-
-
 @pytest.fixture
 def options(tmp_path: Path) -> DemoOptions:
     """A project root of links, so that a run writes nothing into the real one, and 12 small photos."""
@@ -111,7 +105,7 @@ def test_miniature_demo_runs_every_stage_once_and_reports(
     options: DemoOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(demo, "_execute", in_process(options))
+    monkeypatch.setattr(demo, "run_training", in_process())
     stages = demo.prepare(options)
     demo.make_data(options, stages, said.append)
     demo.train_all(options, stages, said.append)
@@ -133,11 +127,11 @@ def test_miniature_demo_runs_every_stage_once_and_reports(
     assert not options.data.exists() and not options.experiment(RUNS[0]).exists()
 
 
-def in_process(options: DemoOptions) -> Any:
+def in_process() -> Any:
     """Train inside this process: the same command line without three interpreters that each import torch."""
     from basicsr.train import train_pipeline
 
-    def execute(command: list[str], label: str, root: Path, threads: int, say: Any) -> None:
+    def execute(command: list[str], root: Path, heard: Any, threads: int, name: str) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("sys.argv", command[1:])
             train_pipeline(str(root))
