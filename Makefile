@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Test files at a time.
+JOBS ?= 2
 # More threads than free cores make small networks slower, not faster.
 export OMP_NUM_THREADS ?= 1
 
@@ -38,7 +40,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test: lint types unit
 
