@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: help demo test lint types unit docs clean
 
 help:
-	@echo "make demo   set up, train a baseline and the colour fine-tune on real photographs, write the report (7 min, 2 cores)"
+	@echo "make demo   set up, train a baseline and the colour fine-tune on real photographs, write the report (7 to 12 min, 2 cores)"
 	@echo "make test   set up, lint, type check, unit tests"
 	@echo "make lint | types | unit   one part of make test"
 	@echo "make docs   write docs/options.md from the components' signatures"
