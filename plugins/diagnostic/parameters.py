@@ -25,8 +25,8 @@ EXPOSURE_ZONE = 0.4
 """Dead zone of exposure in EV.
 
 The three zones are about as wide as the network's own errors. They were chosen on 13 validation photos, where 4 % of
-the good ones were moved by more than ΔE00 3, and one in ten with narrower zones. On the 37 test photos it was 19 %: too few
-photos to set such a share by (benchmarks/results/diagnostic.md)."""
+the good ones were moved by more than ΔE00 3, and one in ten with narrower zones. On the 37 test photos it was 19 %:
+too few photos to set such a share by (benchmarks/results/diagnostic.md)."""
 WHITE_BALANCE_ZONE = 2.0
 """Dead zone of white balance, in degrees between the gains and equal ones."""
 SATURATION_ZONE = 0.12
