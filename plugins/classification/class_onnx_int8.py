@@ -47,6 +47,7 @@ class HeadLoss:
         before: Accuracy of float32, a share.
         after: Accuracy of int8, a share.
         agreement: Share of the images for which both name the same class.
+        most_loss: Upper end of the 95 % interval of the lost accuracy in percentage points.
     """
 
     head: str
@@ -55,6 +56,7 @@ class HeadLoss:
     before: float
     after: float
     agreement: float
+    most_loss: float
 
     @property
     def loss(self) -> float:
@@ -180,8 +182,25 @@ def judge(before: Path, after: Path, images: Sequence[Array], labels: Mapping[st
             continue
         true = old if truth is None else truth
         shares = [float(np.mean(one[known] == other[known])) for one, other in ((old, true), (new, true), (old, new))]
-        result.append(HeadLoss(head, int(known.sum()), truth is not None, *shares))
+        most = largest_loss((old == true)[known], (new == true)[known])
+        result.append(HeadLoss(head, int(known.sum()), truth is not None, *shares, most_loss=most))
     return result
+
+
+def largest_loss(before: Array, after: Array) -> float:
+    """Upper end of the 95 % interval of the accuracy that was lost, in percentage points.
+
+    The same pictures are answered twice, so the interval is that of matched pairs (Agresti and Min, "Simple improved
+    confidence intervals for comparing matched proportions", Statistics in Medicine 24, 2005).
+
+    Args:
+        before: (N,), whether float32 is right.
+        after: (N,), whether int8 is.
+    """
+    count = len(before) + 2
+    lost, won = (float(np.sum(one & ~other)) + 0.5 for one, other in ((before, after), (after, before)))
+    gap = (lost - won) / count
+    return 100 * (gap + 1.96 * float(np.sqrt(max((lost + won) / count - gap * gap, 0.0) / count)))
 
 
 def check_losses(losses: Sequence[HeadLoss], max_loss: float) -> None:

@@ -131,4 +131,10 @@ def _int8(plan: ExportPlan, draft: Path, small: Path, facts: dict[str, Any]) -> 
         what = f"accuracy {one.before:.1%} -> {one.after:.1%}, " if one.labelled else ""
         yield f"int8 {one.head}: {what}agrees with float32 on {one.agreement:.1%} of {one.images} pictures"
     class_onnx_int8.check_losses(losses, plan.max_loss)
+    for one in losses:
+        if one.most_loss > plan.max_loss:
+            yield (
+                f"int8 {one.head}: accepted, but {one.images} pictures are few: a loss of up to {one.most_loss:.1f} "
+                f"points would look the same (95 %). To be sure of {plan.max_loss:g}, judge on more: the split val"
+            )
     class_onnx_int8.add_facts(small, {"int8_accuracy": class_onnx_int8.loss_record(losses)})

@@ -74,8 +74,7 @@ class TakesOptions:
 
 
 class TakesAnyOptions:
-    def __init__(self, opt) -> None:
-        ...
+    def __init__(self, opt) -> None: ...
 
 
 class SubClass(TakesAnyOptions):

@@ -128,9 +128,21 @@ def test_int8_is_judged_by_labels_where_there_are_some(exported: tuple[nn.Module
 
 
 def test_too_few_images_cannot_show_a_small_loss() -> None:
-    good = class_onnx_int8.HeadLoss("part", 50, True, 0.9, 0.885, 0.98)
+    good = class_onnx_int8.HeadLoss("part", 50, True, 0.9, 0.885, 0.98, 6.0)
     class_onnx_int8.check_losses([good], 2)
     with pytest.raises(UserError, match="at least 100"):
         class_onnx_int8.check_losses([good], 1)
     with pytest.raises(UserError, match="no image has a known class"):
         class_onnx_int8.check_losses([], 2)
+
+
+def test_the_largest_loss_that_the_pictures_do_not_exclude() -> None:
+    def pairs(lost: int, won: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        place = np.arange(count)
+        return place >= won, place < count - lost
+
+    # Agresti and Min's interval worked out by hand: 5 / 102 + 1.96 sqrt((16 / 102 - (5 / 102)^2) / 102)
+    assert class_onnx_int8.largest_loss(*pairs(10, 5, 100)) == pytest.approx(12.53, abs=0.01)
+    assert class_onnx_int8.largest_loss(*pairs(0, 0, 61)) == pytest.approx(100 * 1.96 / 63)
+    assert class_onnx_int8.largest_loss(*pairs(100, 50, 1000)) < 8
+    assert class_onnx_int8.largest_loss(*pairs(0, 30, 100)) < 0
