@@ -181,9 +181,18 @@ def judge(before: Path, after: Path, images: Sequence[Array], labels: Mapping[st
         if not known.any():
             continue
         true = old if truth is None else truth
-        shares = [float(np.mean(one[known] == other[known])) for one, other in ((old, true), (new, true), (old, new))]
-        most = largest_loss((old == true)[known], (new == true)[known])
-        result.append(HeadLoss(head, int(known.sum()), truth is not None, *shares, most_loss=most))
+        right, still_right = (old == true)[known], (new == true)[known]
+        result.append(
+            HeadLoss(
+                head,
+                int(known.sum()),
+                truth is not None,
+                before=float(right.mean()),
+                after=float(still_right.mean()),
+                agreement=float(np.mean((old == new)[known])),
+                most_loss=largest_loss(right, still_right),
+            )
+        )
     return result
 
 
