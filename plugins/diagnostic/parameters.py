@@ -21,16 +21,21 @@ from plugins.diagnostic.estimate import HIGHEST, LOWEST, LUMINANCE, Estimate, ga
 
 MIDDLE_GREY = 0.18
 """Linear light that gamma and exposure move alike."""
-EXPOSURE_ZONE = 0.4
-"""Dead zone of exposure in EV.
-
-The three zones are about as wide as the network's own errors. They were chosen on 13 validation photos, where 4 % of
-the good ones were moved by more than ΔE00 3, and one in ten with narrower zones. On the 37 test photos it was 19 %:
-too few photos to set such a share by (benchmarks/results/diagnostic.md)."""
+EXPOSURE_ZONE = 0.3
+"""Dead zone of exposure in EV."""
 WHITE_BALANCE_ZONE = 2.0
 """Dead zone of white balance, in degrees between the gains and equal ones."""
-SATURATION_ZONE = 0.12
-"""Dead zone of saturation, as a natural logarithm: 12 %."""
+SATURATION_ZONE = 0.1
+"""Dead zone of saturation, as a natural logarithm: 10 %."""
+EVIDENT = (0.5, 6.0, 0.25)
+"""What makes a photo a spoilt one, by itself and beyond doubt: exposure in EV, cast in degrees, log saturation.
+
+These and the zones were chosen on photos that the network had not seen, each diagnosed by one of four networks trained
+on the others: 3 % of the good ones are then moved by more than ΔE00 3, and 39 % without all this. Dead zones alone,
+however wide, cost more corrections for as few good photos moved (benchmarks/results/diagnostic.md)."""
+DOUBT = 20.0
+"""How many times wider full doubt makes ``EVIDENT``."""
+_FULLY_EVIDENT = 1.3
 
 
 def gamma_of_ev(ev: float) -> float:
@@ -126,12 +131,15 @@ def mixed(model: Mapping[str, float], preset: Mapping[str, float], weight: float
 def without_trifles(
     estimate: Estimate, exposure_doubt: float, white_balance_doubt: float, saturation_doubt: float
 ) -> Estimate:
-    """An estimate whose small parts are 0, so that a good photo is left alone.
+    """What of an estimate is worth correcting; nothing of it where the photo may as well be a good one.
 
-    Each of the three parts has a dead zone: ``EXPOSURE_ZONE``, ``WHITE_BALANCE_ZONE`` and ``SATURATION_ZONE``, up to
-    twice as wide where the model doubts that anything is wrong. Inside it nothing is corrected; beyond twice its width
-    everything is; in between the correction grows linearly, so that no photo jumps. Certainty decides only how much is
-    a trifle. It never scales a correction: an amount is not a probability.
+    First the photo as a whole. A good photo has no fault at all, a spoilt one mostly several, and the model errs by as
+    much as a single small one amounts to. So the faults are added up, each in units of ``EVIDENT``, which doubt makes
+    up to ``1 + DOUBT`` times as large; a root sum of squares below 1 leaves the photo as it is, one above 1.3 has it
+    corrected. Then each part: in its dead zone (``EXPOSURE_ZONE``, ``WHITE_BALANCE_ZONE``, ``SATURATION_ZONE``, up to
+    twice as wide with doubt) it is not corrected, beyond twice its width wholly. In between, both ways, the correction
+    grows linearly, so that no photo jumps. Certainty decides only what is a trifle. It never scales a correction: an
+    amount is not a probability.
 
     Args:
         estimate: What the model sees.
@@ -139,9 +147,15 @@ def without_trifles(
         white_balance_doubt: One minus the confidence in the cast.
         saturation_doubt: Probability that the saturation is as it should be.
     """
-    exposure = _kept(abs(estimate.ev), EXPOSURE_ZONE, exposure_doubt)
-    cast = _kept(cast_degrees(estimate), WHITE_BALANCE_ZONE, white_balance_doubt)
-    saturation = _kept(abs(estimate.log_saturation), SATURATION_ZONE, saturation_doubt)
+    sizes = (abs(estimate.ev), cast_degrees(estimate), abs(estimate.log_saturation))
+    doubts = [min(max(doubt, 0.0), 1.0) for doubt in (exposure_doubt, white_balance_doubt, saturation_doubt)]
+    faults = (size / (unit * (1 + DOUBT * doubt)) for size, unit, doubt in zip(sizes, EVIDENT, doubts, strict=True))
+    spoilt = _rise(math.hypot(*faults), 1.0, _FULLY_EVIDENT)
+    zones = (EXPOSURE_ZONE, WHITE_BALANCE_ZONE, SATURATION_ZONE)
+    widths = [zone * (1 + doubt) for zone, doubt in zip(zones, doubts, strict=True)]
+    exposure, cast, saturation = (
+        spoilt * _rise(size, width, 2 * width) for size, width in zip(sizes, widths, strict=True)
+    )
     return Estimate(
         estimate.ev * exposure,
         estimate.log_rg * cast,
@@ -161,10 +175,9 @@ def gains_degrees(gains: tuple[float, float, float]) -> float:
     return math.degrees(math.acos(min(sum(gains) / (math.sqrt(3.0) * length), 1.0)))
 
 
-def _kept(size: float, zone: float, doubt: float) -> float:
-    """Share of a correction that is made, in [0, 1]."""
-    width = zone * (1.0 + min(max(doubt, 0.0), 1.0))
-    return min(max((size - width) / width, 0.0), 1.0)
+def _rise(value: float, start: float, end: float) -> float:
+    """0 up to ``start``, 1 from ``end``, a straight line between."""
+    return min(max((value - start) / (end - start), 0.0), 1.0)
 
 
 def _encoded(light: float) -> float:

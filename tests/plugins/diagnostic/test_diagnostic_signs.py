@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,7 +55,7 @@ def blueness(photo: np.ndarray) -> float:
         (Estimate(log_rg=-0.25, log_bg=0.3), blueness, False),
         (Estimate(log_rg=0.25, log_bg=-0.3), blueness, True),
         (Estimate(log_saturation=-0.6), colorfulness, True),
-        (Estimate(log_saturation=0.3), colorfulness, False),
+        (Estimate(log_saturation=0.4), colorfulness, False),
     ],
     ids=["dark", "bright", "blue", "orange", "grey", "gaudy"],
 )
@@ -84,12 +86,26 @@ def test_a_good_photo_stays_as_it_is(weight: float) -> None:
 
 def test_certainty_decides_what_is_a_trifle_but_never_how_much_is_done() -> None:
     far = Estimate(-1.7, 0.3, -0.3, -0.5)
-    assert without_trifles(far, 0.0, 0.0, 0.0) == without_trifles(far, 1.0, 1.0, 1.0) == far
-    near = Estimate(-1.7 * EXPOSURE_ZONE, 0.0, 0.0, 0.0)
+    assert without_trifles(far, 0.0, 0.0, 0.0) == without_trifles(far, 0.1, 0.1, 0.1) == far
+    assert without_trifles(far, 1.0, 1.0, 1.0) == Estimate()
+    near = Estimate(-1.7 * EXPOSURE_ZONE, 0.3, -0.3, 0.0)
     assert without_trifles(near, 0.0, 0.0, 0.0).ev == pytest.approx(0.7 * near.ev)
     assert without_trifles(near, 1.0, 0.0, 0.0).ev == 0
-    steps = [without_trifles(Estimate(ev=value), 0.3, 0, 0).ev for value in np.linspace(0, 2, 400)]
+    steps = [without_trifles(Estimate(ev=value), 0.05, 0, 0).ev for value in np.linspace(0, 2, 400)]
     assert np.all(np.diff(steps) >= 0) and np.max(np.diff(steps)) < 0.03 and steps[-1] == 2
+
+
+def test_faults_add_up_to_a_spoilt_photo_or_none_is_corrected() -> None:
+    dark, pale = Estimate(ev=-0.45), Estimate(log_saturation=-0.22)
+    assert without_trifles(dark, 0, 0, 0) == without_trifles(pale, 0, 0, 0) == Estimate()
+    both = without_trifles(replace(dark, log_saturation=-0.22), 0, 0, 0)
+    assert -0.45 < both.ev < -0.1 and both.log_saturation == pytest.approx(-0.22 * both.ev / -0.45 / 0.5, rel=1e-6)
+    # what the model doubts counts little; a fault beyond doubt is corrected nevertheless
+    far = Estimate(ev=-1.7, log_saturation=-0.22)
+    assert without_trifles(far, 1, 0, 0) == Estimate() and without_trifles(far, 0.05, 0, 0).ev == -1.7
+    ev, light = (np.linspace(0, stop, 400) for stop in (2, 0.3))
+    steps = [without_trifles(Estimate(a, b, -b, 0), 0.05, 0.1, 0.5) for a, b in zip(ev, light, strict=True)]
+    assert max(abs(one.ev - other.ev) for one, other in pairwise(steps)) < 0.05
 
 
 def test_classes_that_contradict_the_level_settle_nothing() -> None:
