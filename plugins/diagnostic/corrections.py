@@ -19,6 +19,7 @@ from plugins.diagnostic.advice import (
     WhiteBalanceDiagnostic,
 )
 from plugins.diagnostic.analysis import Diagnostics, analyze_image_with_ai, undiagnosed
+from plugins.diagnostic.estimate import NEUTRAL_KELVIN
 from plugins.diagnostic.image_check import check_rgb
 from plugins.diagnostic.model_files import choose_device, find_diagnostic_model, load_diagnostic_model
 from plugins.diagnostic.parameters import clamped, estimate_of, gains_degrees, mixed
@@ -31,6 +32,8 @@ FUSION_WEIGHT = 0.6
 _SCENE_KEYS = ("scene", "score", "scene_corrections")
 _NOTHING = 5e-4
 """A parameter this near to the identity changes no pixel of 8 bits by a level."""
+_SUSPICIOUS_MIREDS = 15.0
+"""A light this far from daylight's is worth a word: about 4 degrees of cast."""
 
 
 def optimize_corrections(
@@ -185,7 +188,11 @@ def summary_of(
     share = f" Its preset counts for {1 - fusion_weight:.0%}." if fusion_weight < 1 else ""
     lines.append(known + share)
     if not filters_of(final):
-        lines.append("The photo is good as it is: nothing is changed.")
+        doubtful = max(exposure.underexposed_probability, exposure.overexposed_probability) > 0.5
+        doubtful |= max(saturation.undersaturated_probability, saturation.oversaturated_probability) > 0.5
+        doubtful |= _suspected_cast(balance) != ""
+        reason = "No fault that could not be the subject's own" if doubtful else "The photo is good as it is"
+        lines.append(f"{reason}: nothing is changed.")
     return lines
 
 
@@ -208,13 +215,22 @@ def _balance_words(seen: WhiteBalanceDiagnostic, final: Mapping[str, float]) -> 
     gains = (final["gain_r"], final["gain_g"], final["gain_b"])
     finding = "not diagnosed"
     if seen.confidence > 0:
-        finding = "no cast worth correcting"
+        finding = _suspected_cast(seen) or "no cast worth correcting"
         if gains_degrees(seen.suggested_gains) > 0.01:
             finding = f"{cast_name(seen.suggested_gains)} cast, as of a light of {seen.color_temperature_kelvin:.0f} K"
     if max(abs(gain - 1) for gain in gains) <= _NOTHING:
         return f"White balance: {finding}; left as it is."
     red, green, blue = gains
     return f"White balance: {finding}; red x{red:.2f}, green x{green:.2f}, blue x{blue:.2f}."
+
+
+def _suspected_cast(seen: WhiteBalanceDiagnostic) -> str:
+    """What to call a cast that is seen but not surely enough to be corrected; empty where there is none."""
+    mireds = 1e6 / seen.color_temperature_kelvin - 1e6 / NEUTRAL_KELVIN
+    if seen.confidence <= 0 or abs(mireds) <= _SUSPICIOUS_MIREDS:
+        return ""
+    kind = "warm (orange)" if mireds > 0 else "cool (blue)"
+    return f"perhaps a {kind} cast, as of a light of {seen.color_temperature_kelvin:.0f} K"
 
 
 def _saturation_words(seen: SaturationDiagnostic, final: Mapping[str, float]) -> str:

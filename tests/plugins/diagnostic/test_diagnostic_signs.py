@@ -134,6 +134,16 @@ def test_the_words_say_the_direction() -> None:
         assert name in optimize_corrections(PHOTO, GENERIC, net, fusion_weight=1).corrections_summary[1]
 
 
+def test_the_words_say_what_is_only_suspected() -> None:
+    warm = optimize_corrections(PHOTO, GENERIC, ToldNetwork(Estimate(log_rg=0.12, log_bg=-0.12)), fusion_weight=1)
+    assert "perhaps a warm (orange) cast" in warm.corrections_summary[1] and warm.final_params == IDENTITY
+    assert warm.corrections_summary[-1].startswith("No fault that could not be the subject's own")
+    dark = optimize_corrections(PHOTO, GENERIC, ToldNetwork(Estimate(ev=-0.45)), fusion_weight=1)
+    assert "left as it is" in dark.corrections_summary[0] and dark.final_params == IDENTITY
+    good = optimize_corrections(PHOTO, GENERIC, ToldNetwork(Estimate()), fusion_weight=1)
+    assert good.corrections_summary[-1] == "The photo is good as it is: nothing is changed."
+
+
 def test_the_model_sees_srgb_from_0_to_1_all_of_the_photo() -> None:
     net = ToldNetwork(Estimate())
     wide = np.zeros((100, 300, 3), np.uint8)
