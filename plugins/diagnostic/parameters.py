@@ -31,7 +31,7 @@ EVIDENT = (0.5, 6.0, 0.25)
 """What makes a photo a spoilt one, by itself and beyond doubt: exposure in EV, cast in degrees, log saturation.
 
 These and the zones were chosen on photos that the network had not seen, each diagnosed by one of four networks trained
-on the others: 3 % of the good ones are then moved by more than ΔE00 3, and 39 % without all this. Dead zones alone,
+on the others: 2 % of the good ones are then moved by more than ΔE00 3, and 37 % without all this. Dead zones alone,
 however wide, cost more corrections for as few good photos moved (benchmarks/results/diagnostic.md)."""
 DOUBT = 20.0
 """How many times wider full doubt makes ``EVIDENT``."""
