@@ -7,7 +7,7 @@ import importlib
 import logging
 import pkgutil
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -83,25 +83,18 @@ def build_dataloader(
     phase = dataset_opt.get("phase", "train")
     loader = read_options(LoaderOptions, dataset_opt)
     check_loader_options(loader, where)
+    arguments: dict[str, Any] = {"batch_size": 1, "shuffle": False, "sampler": sampler}
     workers = loader.num_worker_per_gpu
-    arguments: dict[str, Any]
     if phase == "train":
         if "batch_size_per_gpu" not in dataset_opt:
             raise UserError(f"{where}: batch_size_per_gpu is missing.")
         factor = 1 if dist or num_gpu == 0 else num_gpu
         workers *= factor
-        arguments = {
-            "batch_size": loader.batch_size_per_gpu * factor,
-            "shuffle": sampler is None,
-            "sampler": sampler,
-            "drop_last": True,
-        }
+        batch = loader.batch_size_per_gpu * factor
+        arguments.update(batch_size=batch, shuffle=sampler is None, drop_last=True)
         if seed is not None:
-            rank = torch.distributed.get_rank() if dist and torch.distributed.is_initialized() else 0
-            arguments["worker_init_fn"] = partial(worker_init_fn, num_workers=workers, rank=rank, seed=seed)
-    elif phase in ("val", "test") or phase.startswith(("val", "test")):
-        arguments = {"batch_size": 1, "shuffle": False, "sampler": sampler}
-    else:
+            arguments["worker_init_fn"] = _seeded_workers(workers, dist, seed)
+    elif not phase.startswith(("val", "test")):
         raise UserError(f"{where}: phase must be train, val or test, got {phase!r}.")
     arguments["num_workers"] = workers
     arguments["pin_memory"] = loader.pin_memory and torch.cuda.is_available()
@@ -109,6 +102,12 @@ def build_dataloader(
     if loader.prefetch_mode == "cpu":
         return PrefetchDataLoader(num_prefetch_queue=loader.num_prefetch_queue, dataset=dataset, **arguments)
     return DataLoader(dataset=dataset, **arguments)
+
+
+def _seeded_workers(workers: int, dist: bool, seed: int) -> Callable[[int], None]:
+    """``worker_init_fn`` for the loader processes of this rank."""
+    rank = torch.distributed.get_rank() if dist and torch.distributed.is_initialized() else 0
+    return partial(worker_init_fn, num_workers=workers, rank=rank, seed=seed)
 
 
 def worker_init_fn(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
