@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ENGINE = sorted((ROOT / "BasicSR" / "basicsr").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 # Shared between the task plug-ins; neither may know a task.
-SHARED = {"color_science", "classification", "sample_photos"}
+SHARED = {"color_science", "classification", "sample_photos", "local_server"}
 
 
 def imported(path: Path) -> set[str]:

@@ -68,9 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(f"{error.name} is not installed: pip install -e '.[app]'") from error
     from basicsr.engine.device import resolve_device
     from plugins.diagnostic.model_files import find_diagnostic_model, load_diagnostic_model
-    from plugins.diagnostic.page_guard import LOOPBACK, Limits
+    from plugins.diagnostic.page_limits import Limits
     from plugins.diagnostic.photo_advice import Adviser
     from plugins.diagnostic.scenes import find_scene_weights
+    from plugins.local_server.request_guard import LOOPBACK
 
     listener = listening(args.host, args.port)
     device = resolve_device({"device": args.device})

@@ -67,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(
             f"{error.name} is not installed: pip install numpy pillow onnxruntime fastapi uvicorn"
         ) from error
-    from plugins.lego.serve_guard import LOOPBACK, ServeLimits
+    from plugins.lego.serve_uploads import ServeLimits
+    from plugins.local_server.request_guard import LOOPBACK
 
     listener = listening(args.host, args.port)
     image_bytes = args.max_image_mb * 2**20

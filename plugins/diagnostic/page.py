@@ -20,9 +20,10 @@ from starlette.requests import ClientDisconnect
 
 from plugins.diagnostic.filters_sheet import filter_text
 from plugins.diagnostic.model_files import missing_model_text
-from plugins.diagnostic.page_guard import LOOPBACK, Guard, Limits, PageError
+from plugins.diagnostic.page_limits import Limits
 from plugins.diagnostic.page_photos import TYPES, KeptPhoto, PhotoShelf, full_copy, screen_jpeg, take_photo
 from plugins.diagnostic.photo_advice import Adviser, advice_record
+from plugins.local_server.request_guard import LOOPBACK, Refusal, RequestGuard
 
 _ASSETS = Path(__file__).with_name("page_assets")
 _FILES = {
@@ -63,14 +64,14 @@ class Page:
         """Take a photo; its token and first advice."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in TYPES:
-            raise PageError(415, "drop a JPEG, PNG or WebP photo")
+            raise Refusal(415, "drop a JPEG, PNG or WebP photo")
         async with self._uploads:
             try:
                 content = await asyncio.wait_for(self._body(request), self.limits.upload_seconds)
             except asyncio.TimeoutError as error:
-                raise PageError(408, "the upload took too long") from error
+                raise Refusal(408, "the upload took too long") from error
             except ClientDisconnect as error:
-                raise PageError(400, "the upload was broken off") from error
+                raise Refusal(400, "the upload was broken off") from error
             photo = await run_in_threadpool(take_photo, content, kind, self.adviser, self.limits)
             token = self.shelf.put(photo)
         return {"token": token, "width": photo.size[0], "height": photo.size[1], **self.advice(photo, 0.6)}
@@ -80,12 +81,12 @@ class Page:
         message = f"the file is larger than {limit / 2**20:.0f} MB"
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
-            raise PageError(413, message)
+            raise Refusal(413, message)
         body = bytearray()
         async for part in request.stream():
             body += part
             if len(body) > limit:  # the header may be missing or lie
-                raise PageError(413, message)
+                raise Refusal(413, message)
         return bytes(body)
 
     def advice(self, photo: KeptPhoto, weight: float) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class Page:
 
 def create_app(
     adviser: Adviser, limits: Limits | None = None, hosts: tuple[str, ...] = LOOPBACK, knows_scenes: bool = False
-) -> Guard:
+) -> RequestGuard:
     """The ASGI application.
 
     Args:
@@ -122,9 +123,9 @@ def create_app(
     for place, (name, kind) in _FILES.items():
         app.add_api_route(f"/{place}", _asset(_ASSETS / name, kind), methods=["GET"])
     app.add_api_route("/status", page.status, methods=["GET"])
-    app.add_exception_handler(PageError, _refusal)
+    app.add_exception_handler(Refusal, _refusal)
     _photo_routes(app, page)
-    return Guard(app, hosts)
+    return RequestGuard(app, hosts)
 
 
 def _photo_routes(app: FastAPI, page: Page) -> None:
@@ -164,19 +165,19 @@ def _weight(text: str) -> float:
     """A weight from the address, from 0 to 1.
 
     Raises:
-        PageError: 422.
+        Refusal: 422.
     """
     try:
         weight = float(text)
     except ValueError:
         weight = -1.0
     if not 0 <= weight <= 1:
-        raise PageError(422, "weight must be a number from 0 to 1")
+        raise Refusal(422, "weight must be a number from 0 to 1")
     return weight
 
 
 def _refusal(request: Request, error: Exception) -> Response:
     del request
-    if not isinstance(error, PageError):
+    if not isinstance(error, Refusal):
         raise error
     return JSONResponse({"error": error.message}, status_code=error.status)

@@ -14,10 +14,11 @@ from PIL import Image, UnidentifiedImageError
 from basicsr.engine.errors import UserError
 from basicsr.engine.image_io import NOTE_TEXTS, read_header
 from plugins.diagnostic.filters_sheet import shrunk
-from plugins.diagnostic.page_guard import Limits, PageError
+from plugins.diagnostic.page_limits import Limits
 from plugins.diagnostic.photo_advice import Adviser, Findings
 from plugins.diagnostic.photo_files import PhotoFile, encode_photo, read_photo, read_small_srgb
 from plugins.diagnostic.preview import generate_preview
+from plugins.local_server.request_guard import Refusal
 
 SCREEN_SIDE = 1280
 """Longer side of what the page shows."""
@@ -77,11 +78,11 @@ class PhotoShelf:
         """The photo of a token.
 
         Raises:
-            PageError: 404: it was never here, or has made room for others.
+            Refusal: 404: it was never here, or has made room for others.
         """
         with self._lock:
             if token not in self._photos:
-                raise PageError(404, "this photo is not kept any more; drop it again")
+                raise Refusal(404, "this photo is not kept any more; drop it again")
             self._photos.move_to_end(token)
             return self._photos[token]
 
@@ -102,7 +103,7 @@ def take_photo(content: bytes, kind: str, adviser: Adviser, limits: Limits) -> K
         limits: For the number of pixels.
 
     Raises:
-        PageError: 400: damaged; 415: something else than it says; 422: too many pixels.
+        Refusal: 400: damaged; 415: something else than it says; 422: too many pixels.
     """
     check_header(content, kind, limits)
     try:
@@ -110,7 +111,7 @@ def take_photo(content: bytes, kind: str, adviser: Adviser, limits: Limits) -> K
         small = read_small_srgb(content, _NAME, SCREEN_SIDE // 2)
         findings = adviser.look_at_file(content, _NAME)
     except UserError as error:
-        raise PageError(400, str(error)) from error
+        raise Refusal(400, str(error)) from error
     notes = (NOTE_TEXTS["frames"],) if header.several_frames else ()
     suffix = ".png" if header.format == "PNG" else ".jpg"
     return KeptPhoto(content, suffix, shrunk(small, SCREEN_SIDE), (header.width, header.height), findings, notes)
@@ -120,23 +121,23 @@ def check_header(content: bytes, kind: str, limits: Limits) -> None:
     """Refuse what is no image of this kind, or has too many pixels; nothing is decoded.
 
     Raises:
-        PageError: 400, 415 or 422.
+        Refusal: 400, 415 or 422.
     """
     if not content:
-        raise PageError(400, "the upload is empty")
+        raise Refusal(400, "the upload is empty")
     if not _starts_right(content, kind):
-        raise PageError(415, "the file is not what it says; drop a JPEG, PNG or WebP photo")
+        raise Refusal(415, "the file is not what it says; drop a JPEG, PNG or WebP photo")
     try:
         with Image.open(io.BytesIO(content), formats=TYPES[kind]) as image:
             width, height = image.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PageError(422, _too_large(limits)) from error
+        raise Refusal(422, _too_large(limits)) from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise PageError(400, "the photo's header is damaged") from error
+        raise Refusal(400, "the photo's header is damaged") from error
     if width * height > limits.pixels:
-        raise PageError(422, _too_large(limits))
+        raise Refusal(422, _too_large(limits))
     if min(width, height) < 1:
-        raise PageError(400, "the photo has no pixels")
+        raise Refusal(400, "the photo has no pixels")
 
 
 def screen_jpeg(photo: KeptPhoto, weight: float | None) -> bytes:
@@ -153,7 +154,7 @@ def full_copy(photo: KeptPhoto, weight: float) -> bytes:
     A JPEG or PNG that needs nothing comes back to the byte.
 
     Raises:
-        PageError: 400: it is damaged beyond what the preview needed.
+        Refusal: 400: it is damaged beyond what the preview needed.
     """
     advice = photo.findings.advice(weight)
     if not advice.recommended_filters and not _starts_right(photo.content, "image/webp"):
@@ -161,7 +162,7 @@ def full_copy(photo: KeptPhoto, weight: float) -> bytes:
     try:
         whole: PhotoFile = read_photo(photo.content, _NAME)
     except UserError as error:
-        raise PageError(400, str(error)) from error
+        raise Refusal(400, str(error)) from error
     return encode_photo(whole.with_pixels(generate_preview(whole.rgb, advice)), photo.suffix)
 
 

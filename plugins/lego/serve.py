@@ -26,16 +26,8 @@ from plugins.lego.inference_image import (
     ImageSizeError,
     ImageTypeError,
 )
-from plugins.lego.serve_guard import (
-    IMAGE_TYPES,
-    LOOPBACK,
-    Refusal,
-    ServeGuard,
-    ServeLimits,
-    check_type,
-    pictures_of,
-    read_body,
-)
+from plugins.lego.serve_uploads import IMAGE_TYPES, ServeLimits, check_type, pictures_of, read_body
+from plugins.local_server.request_guard import LOOPBACK, Refusal, RequestGuard
 
 _ASSETS = Path(__file__).with_name("serve_assets")
 _FILES = {
@@ -132,7 +124,7 @@ class Recognizer:
 
 def create_app(
     model: Path, limits: ServeLimits | None = None, threads: int = 0, hosts: tuple[str, ...] = LOOPBACK
-) -> ServeGuard:
+) -> RequestGuard:
     """The ASGI application.
 
     Args:
@@ -160,7 +152,7 @@ def create_app(
     app.add_api_route("/v1/info", recognizer.info, methods=["GET"])
     app.add_api_route("/v1/predict", predict, methods=["POST"], response_model=None)
     app.add_exception_handler(Refusal, _refused)
-    return ServeGuard(app, hosts)
+    return RequestGuard(app, hosts)
 
 
 def _asset(path: Path, kind: str) -> Any:

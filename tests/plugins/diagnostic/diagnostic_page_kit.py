@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from plugins.diagnostic.page_guard import Limits
+from plugins.diagnostic.page_limits import Limits
 from plugins.diagnostic.photo_advice import Adviser
 
 

@@ -19,9 +19,10 @@ pytest.importorskip("uvicorn")
 
 from plugins.diagnostic import page_photos
 from plugins.diagnostic.estimate import Estimate
-from plugins.diagnostic.page_guard import Guard, Limits, PageError, host_name
+from plugins.diagnostic.page_limits import Limits
 from plugins.diagnostic.page_photos import PhotoShelf, check_header, take_photo
 from plugins.diagnostic.photo_advice import Adviser
+from plugins.local_server.request_guard import Refusal, RequestGuard, host_name
 from tests.plugins.diagnostic.diagnostic_api_kit import (
     ToldNetwork,
     camera_exif,
@@ -129,7 +130,7 @@ def test_names_of_hosts_are_read_without_port() -> None:
     names = {"LocalHost:80": "localhost", "[::1]:8000": "::1", "127.0.0.1": "127.0.0.1", "a:b:c": "a", "": ""}
     assert {name: host_name(name) for name in names} == names
     scope: dict[str, Any] = {"method": "GET", "headers": [(b"host", b"localhost"), (b"host", b"localhost")]}
-    guard = Guard(None)  # type: ignore[arg-type]
+    guard = RequestGuard(None)  # type: ignore[arg-type]
     assert guard.fault(scope) and guard.fault({"method": "GET", "headers": []})
 
 
@@ -236,7 +237,7 @@ def test_an_animation_gives_its_first_frame_and_says_so() -> None:
 
 
 def test_a_header_is_checked_before_the_pixels() -> None:
-    with pytest.raises(PageError) as caught:
+    with pytest.raises(Refusal) as caught:
         check_header(png_header(8000, 8000), "image/png", Limits())
     assert caught.value.status == 422
     check_header(png_header(7000, 7000), "image/png", Limits())

@@ -18,7 +18,8 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("fastapi")
 
 from plugins.lego import serve
-from plugins.lego.serve_guard import Refusal, ServeGuard, ServeLimits, parts_of, read_body
+from plugins.lego.serve_uploads import ServeLimits, parts_of, read_body
+from plugins.local_server.request_guard import Refusal, RequestGuard
 from tests.plugins.lego.lego_onnx_kit import BLUE, RED, encoded, made_model, plain, png_header
 
 ASGI = Any
@@ -88,24 +89,24 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def app(model: Path) -> Iterator[ServeGuard]:
+def app(model: Path) -> Iterator[RequestGuard]:
     yield serve.create_app(model, LIMITS, threads=1)
 
 
-def test_a_picture_as_the_body_is_named(app: ServeGuard) -> None:
+def test_a_picture_as_the_body_is_named(app: RequestGuard) -> None:
     status, answer = ask(app, "/v1/predict", RED_PNG)
     assert status == 200 and answer["images"][0]["color_id"] == "4" and answer["together"] is None
     assert ask(app, "/v1/health")[1]["answered"] == 1
 
 
-def test_several_pictures_come_as_a_form_and_may_be_one_brick(app: ServeGuard) -> None:
+def test_several_pictures_come_as_a_form_and_may_be_one_brick(app: RequestGuard) -> None:
     status, answer = ask(app, "/v1/predict?together=true", form(RED_PNG, BLUE_PNG, BLUE_PNG), FORM)
     assert status == 200 and [one["color_id"] for one in answer["images"]] == ["4", "1", "1"]
     assert answer["together"]["color_id"] == "1"
     assert ask(app, "/v1/predict?together=perhaps", RED_PNG)[0] == 422
 
 
-def test_info_says_what_the_model_knows(app: ServeGuard) -> None:
+def test_info_says_what_the_model_knows(app: RequestGuard) -> None:
     status, info = ask(app, "/v1/info")
     assert status == 200 and info["classes"]["part"][1]["id"] == "3003" and info["color_scheme"] == "ldraw"
     assert info["limits"]["images"] == 3 and info["input"]["size"] == 16
@@ -136,7 +137,9 @@ def test_info_says_what_the_model_knows(app: ServeGuard) -> None:
     ],
     ids=str(list(range(19)))[1:-1].split(", "),
 )
-def test_bad_requests_have_their_status_and_a_reason(app: ServeGuard, status: int, body: Any, kind: str | None) -> None:
+def test_bad_requests_have_their_status_and_a_reason(
+    app: RequestGuard, status: int, body: Any, kind: str | None
+) -> None:
     got, answer = ask(app, "/v1/predict", body, kind)
     assert got == status and len(answer["error"]) > 10
     assert ask(app, "/v1/predict", RED_PNG)[0] == 200
@@ -159,7 +162,7 @@ def test_too_much_is_not_read_to_its_end() -> None:
     assert taken == 6
 
 
-def test_a_slow_upload_gives_its_place_back(app: ServeGuard) -> None:
+def test_a_slow_upload_gives_its_place_back(app: RequestGuard) -> None:
     assert ask(app, "/v1/predict", [])[0] == 408
     assert ask(app, "/v1/predict", RED_PNG)[0] == 200
 
@@ -175,7 +178,7 @@ def test_more_than_can_wait_are_sent_away(model: Path) -> None:
     assert asyncio.run(crowd()) == [408, 408, 503, 503]
 
 
-def test_foreign_pages_and_names_are_refused(app: ServeGuard) -> None:
+def test_foreign_pages_and_names_are_refused(app: RequestGuard) -> None:
     for headers in (
         {"host": "evil.example"},
         {"origin": "http://evil.example"},
@@ -187,7 +190,7 @@ def test_foreign_pages_and_names_are_refused(app: ServeGuard) -> None:
     assert ask(app, "/v1/health", host="evil.example")[0] == 403
 
 
-def test_the_page_is_its_own(app: ServeGuard) -> None:
+def test_the_page_is_its_own(app: RequestGuard) -> None:
     for path, kind in (("/", "text/html"), ("/page.js", "text/javascript"), ("/page.css", "text/css")):
         status, headers, body = asyncio.run(asked(app, path))
         assert status == 200 and headers["content-type"].startswith(kind)
@@ -224,7 +227,7 @@ def malformed(count: int) -> Iterator[tuple[bytes, str]]:
         yield bytes(content), FORM if way == 4 else rng.choice(kinds)
 
 
-def test_a_thousand_malformed_uploads_leave_it_answering(app: ServeGuard) -> None:
+def test_a_thousand_malformed_uploads_leave_it_answering(app: RequestGuard) -> None:
     async def all_of_them() -> list[int]:
         statuses = []
         for number, (body, kind) in enumerate(malformed(1000)):

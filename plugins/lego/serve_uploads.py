@@ -1,36 +1,18 @@
-"""What the recognition server takes on, what it refuses before it looks at a request, and how uploads are read.
-
-A server that listens on this machine only can still be reached through a browser that visits a bad site: by a form or
-script of that site (hence the check of ``Origin``), or by a name that resolves to this machine (hence ``Host``).
-"""
+"""What the recognition server takes on, and how uploads are read."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from plugins.local_server.request_guard import Refusal
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
 FORM = "multipart/form-data"
 _ANY_FILE = "application/octet-stream"
 _BOUNDARY = re.compile(r"""boundary=(?:"([^"\r\n]{1,70})"|([^\s;,"]{1,70}))""", re.IGNORECASE)
 _PART_HEADERS = 4096
-_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",
-}
 
 
 @dataclass(frozen=True)
@@ -54,70 +36,6 @@ class ServeLimits:
     at_once: int = 2
     waiting: int = 32
     upload_seconds: float = 60.0
-
-
-class Refusal(Exception):
-    """A request that is refused.
-
-    Args:
-        status: HTTP status.
-        message: Why, for people.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
-
-
-class ServeGuard:
-    """Checks ``Host`` and ``Origin`` of every request and adds protecting headers to every answer.
-
-    Args:
-        app: The application behind it.
-        hosts: Names that this server may be called, without port.
-    """
-
-    def __init__(self, app: App, hosts: tuple[str, ...] = LOOPBACK) -> None:
-        self.app, self.hosts = app, frozenset(host.lower() for host in hosts)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def with_headers(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                extra = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", []), *extra]}
-            await send(message)
-
-        fault = self.fault(scope)
-        if fault is None:
-            await self.app(scope, receive, with_headers)
-            return
-        body = json.dumps({"error": fault}).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await with_headers({"type": "http.response.start", "status": 403, "headers": headers})
-        await with_headers({"type": "http.response.body", "body": body})
-
-    def fault(self, scope: Scope) -> str | None:
-        """Why a request is refused; None if it is not."""
-        pairs = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-        named = [value.strip().lower() for name, value in pairs if name == "host"]
-        if len(named) != 1 or _name_of(named[0]) not in self.hosts:
-            return "this server does not answer to that name; start it with --allow-host NAME"
-        if scope["method"] in ("GET", "HEAD"):
-            return None
-        for name, value in pairs:
-            text = value.strip().lower()
-            foreign = name == "origin" and text not in (f"http://{named[0]}", f"https://{named[0]}")
-            if foreign or (name == "sec-fetch-site" and text not in ("same-origin", "none")):
-                return "the request comes from another page"
-        return None
-
-
-def _name_of(host: str) -> str:
-    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
 async def read_body(stream: AsyncIterator[bytes], declared: str, limit: int) -> bytes:

@@ -1,6 +1,6 @@
-"""What the local page refuses before anything else looks at a request: foreign hosts, foreign pages, oversized uploads.
+"""What a local server refuses before anything else looks at a request: foreign hosts and foreign pages.
 
-A page that listens on this machine only can still be reached through a browser that visits a bad site: by a form or
+A server that listens on this machine only can still be reached through a browser that visits a bad site: by a form or
 script of that site (hence the check of ``Origin``), or by a name that resolves to this machine (hence ``Host``).
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -29,33 +28,12 @@ SECURITY_HEADERS = {
 }
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one server takes on.
-
-    Attributes:
-        upload_bytes: Largest upload.
-        pixels: Most pixels of a photo, by its header, before it is decoded.
-        kept_photos: Photos that are kept for the slider and the download; the oldest go first.
-        kept_bytes: Their memory together.
-        uploads_at_once: Uploads that are in memory at the same time; further ones wait.
-        upload_seconds: How long one may take, so that a slow one does not keep the others waiting for ever.
-    """
-
-    upload_bytes: int = 40 * 2**20
-    pixels: int = 60_000_000
-    kept_photos: int = 8
-    kept_bytes: int = 256 * 2**20
-    uploads_at_once: int = 2
-    upload_seconds: float = 120.0
-
-
-class PageError(Exception):
+class Refusal(Exception):
     """A request that is refused.
 
     Args:
         status: HTTP status.
-        message: For the person at the page.
+        message: Why, for people.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -63,7 +41,7 @@ class PageError(Exception):
         self.status, self.message = status, message
 
 
-class Guard:
+class RequestGuard:
     """Checks ``Host`` and ``Origin`` of every request and adds ``SECURITY_HEADERS`` to every answer.
 
     Args:
@@ -96,18 +74,19 @@ class Guard:
 
     def fault(self, scope: Scope) -> str | None:
         """Why a request is refused; None if it is not."""
-        pairs = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        pairs = [
+            (name.decode("latin-1").lower(), value.decode("latin-1").strip().lower())
+            for name, value in scope["headers"]
+        ]
         named = [value for name, value in pairs if name == "host"]
-        headers = dict(pairs)
         if len(named) != 1 or host_name(named[0]) not in self.hosts:
             return "this server does not answer to that name; start it with --allow-host NAME"
         if scope["method"] in ("GET", "HEAD"):
             return None
-        origin = headers.get("origin")
-        if origin is not None and origin.lower() not in (f"http://{named[0]}".lower(), f"https://{named[0]}".lower()):
-            return "the request comes from another page"
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return "the request comes from another page"
+        for name, value in pairs:
+            foreign = name == "origin" and value not in (f"http://{named[0]}", f"https://{named[0]}")
+            if foreign or (name == "sec-fetch-site" and value not in ("same-origin", "none")):
+                return "the request comes from another page"
         return None
 
 
