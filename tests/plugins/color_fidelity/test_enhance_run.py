@@ -79,7 +79,8 @@ def test_bands_of_a_network_that_recolors_use_the_whole_photos_context(size: tup
     whole, banded = Runner(net, tile=0)(image), Runner(net, tile=64)(image)
     assert can_be_banded(net) and (whole - banded).abs().max() < 1e-5
     if size[0] % net.padder_size == 0 == size[1] % net.padder_size:
-        assert torch.equal(whole, net(image))  # no padding: the context is made from the same pixels
+        # no padding: the context is made from the same pixels, though perhaps by other kernels
+        assert (whole - net(image)).abs().max() < 2e-6
         assert (BandedNAFNet(net, band_pixels=1)(image) - whole).abs().max() < 1e-5
 
 
